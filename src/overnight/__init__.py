@@ -1,0 +1,5 @@
+"""Batch inference that you run yourself."""
+
+from importlib.metadata import version
+
+__version__ = version("overnight")
