@@ -10,11 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from xxhash import xxh3_64_intdigest
+
 RECORD: Final = struct.Struct("<QIIIIII")
 """Little-endian; 32 bytes. The fields are those of `Record`, in their order."""
 
 SHARD_REQUESTS_MAX: Final = 1_000
 SHARD_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Bytes of bodies; a single longer request is a shard by itself."""
+
+_SHARD_RECORDS_BYTES_MAX: Final = SHARD_REQUESTS_MAX * RECORD.size
 
 
 class Record(NamedTuple):
@@ -54,3 +59,76 @@ def unpack_records(data: bytes) -> Iterator[Record]:
 def signed64(value: int) -> int:
     """An unsigned 64-bit hash as the signed integer that databases store."""
     return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def records_checksum(records: bytes) -> int:
+    """xxh3-64 of a shard's packed records as a signed 64-bit integer: `ShardPlan.checksum`."""
+    digest = xxh3_64_intdigest(records)
+    return digest - (1 << 64) if digest >> 63 else digest
+
+
+class CutShard(NamedTuple):
+    """A shard and its packed records, which follow in the plan file on those cut before."""
+
+    plan: ShardPlan
+    records: bytes
+
+
+@dataclass(slots=True)
+class _GrowingShard:
+    records: bytearray
+    body_bytes: int
+
+
+class ShardCutter:
+    """Cuts packed records into shards of one model each, in input order within a model.
+
+    One unfinished shard per model is held in memory, `SHARD_REQUESTS_MAX` records at most.
+    """
+
+    def __init__(self) -> None:
+        # Ordered by the first request of each, since a shard that is cut leaves its place.
+        self._growing: dict[str, _GrowingShard] = {}
+        self._shards_cut = 0
+        self._records_cut = 0
+
+    @property
+    def models(self) -> list[str]:
+        return list(self._growing)
+
+    def add(self, model: str, record: bytes, body_bytes: int) -> CutShard | None:
+        """Add the next request; returns its model's shard so far if that one is now complete."""
+        growing = self._growing.get(model)
+        if (
+            growing is not None
+            and growing.body_bytes + body_bytes <= SHARD_BYTES_MAX
+            and len(growing.records) < _SHARD_RECORDS_BYTES_MAX
+        ):
+            growing.records += record
+            growing.body_bytes += body_bytes
+            return None
+        complete = None
+        if growing is not None:
+            del self._growing[model]
+            complete = self._cut(model, growing)
+        self._growing[model] = _GrowingShard(bytearray(record), body_bytes)
+        return complete
+
+    def finish(self) -> Iterator[CutShard]:
+        """Cut what is left, in the order of the first request of each shard."""
+        for model, growing in self._growing.items():
+            yield self._cut(model, growing)
+
+    def _cut(self, model: str, growing: _GrowingShard) -> CutShard:
+        records = bytes(growing.records)
+        plan = ShardPlan(
+            ordinal=self._shards_cut,
+            model=model,
+            first_record=self._records_cut,
+            requests=len(records) // RECORD.size,
+            body_bytes=growing.body_bytes,
+            checksum=records_checksum(records),
+        )
+        self._shards_cut += 1
+        self._records_cut += plan.requests
+        return CutShard(plan, records)

@@ -1,0 +1,43 @@
+"""Ids that may have been used before, found in eight bytes per id."""
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from xxhash import xxh3_64_intdigest
+
+IdDigest = Callable[[bytes], int]
+"""64 bits of a `custom_id`: equal for equal ids, and almost never for others."""
+
+_BUCKETS: Final = 256
+
+
+class IdDigests:
+    """Digests of all ids of a file, in buckets by their low byte.
+
+    Only a bucket at a time is ever made a set, which costs ten times the bytes of an array.
+    """
+
+    def __init__(self, digest: IdDigest = xxh3_64_intdigest) -> None:
+        self.digest: Final = digest
+        self._buckets = [array("Q") for _ in range(_BUCKETS)]
+
+    def add(self, custom_ids: Iterable[bytes]) -> None:
+        buckets = self._buckets
+        for digest in map(self.digest, custom_ids):
+            buckets[digest & 255].append(digest)
+
+    def repeated(self) -> Iterator[set[int]]:
+        """Digests that occur more than once, bucket by bucket; each is emptied on the way."""
+        for number, bucket in enumerate(self._buckets):
+            self._buckets[number] = array("Q")
+            distinct = set(bucket)
+            yield _repeated(bucket) if len(distinct) < len(bucket) else set()
+
+
+def _repeated(bucket: array[int]) -> set[int]:
+    seen: set[int] = set()
+    repeated: set[int] = set()
+    for digest in bucket:
+        (repeated if digest in seen else seen).add(digest)
+    return repeated

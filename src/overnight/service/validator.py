@@ -1,0 +1,275 @@
+"""The validator: reads an input file once, checks every line and writes the plan."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from xxhash import xxh3_64_intdigest, xxh3_128
+
+from overnight.domain.line import CheckedLine, LineChecker
+from overnight.domain.plan import RECORD, CutShard, ShardCutter, ShardPlan
+from overnight.domain.request import FAULTS_MAX, Fault, LineRules
+from overnight.seams import AppendFile, ReadFile
+from overnight.service.duplicates import IdDigest, IdDigests
+from overnight.service.line_reader import BLOCK_BYTES, LineBatch, LineReader
+
+MODELS_MAX: Final = 1_000
+"""Distinct models per file; an unfinished shard of each is held in memory."""
+
+MODEL_CHARACTERS_MAX: Final = 512
+LINES_MAX: Final = 2**32 - 1
+"""What a plan record can count."""
+
+_SUSPECTS_MAX: Final = 4 * FAULTS_MAX
+"""Digests to look at again: enough to fill a report several times."""
+
+
+class ValidationProgress(NamedTuple):
+    bytes_done: int
+    bytes_total: int
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedPlan:
+    """What validation found out about a file without faults."""
+
+    shards: list[ShardPlan]
+    total: int
+    """Requests."""
+    models: list[str]
+    input_digest: str
+    """xxh3-128 of all bytes of the file, in hex."""
+    bytes_read: int
+    body_bytes: int
+    url: str | None
+    """The one url the lines named; None when none did."""
+
+    @property
+    def model(self) -> str | None:
+        """The model of all requests; None when there are several."""
+        return self.models[0] if len(self.models) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What tests turn to reach the rare cases."""
+
+    block_bytes: int = BLOCK_BYTES
+    id_digest: IdDigest = xxh3_64_intdigest
+
+
+class _Enough(Exception):  # noqa: N818  never leaves this module
+    """Nothing further need be read: the file is refused as a whole, or the report is full."""
+
+
+class Validation:
+    """One run over one file. Go through `steps`, then look at `faults` and `plan`.
+
+    The plan is appended to `plan_file` and neither synced nor renamed: publishing it, or
+    throwing it away when there are faults, is the caller's. `served_models` None means that
+    any model may be asked for. Whatever reading or writing raises (`OSError`) goes through.
+    """
+
+    def __init__(
+        self,
+        input: ReadFile,
+        plan_file: AppendFile,
+        rules: LineRules,
+        served_models: frozenset[str] | None = None,
+        tuning: Tuning = Tuning(),
+    ) -> None:
+        self.faults: list[Fault] = []
+        """Sorted by line, `FAULTS_MAX` at most; those of the whole file come first."""
+        self.plan: ValidatedPlan | None = None
+        """Set when `steps` is exhausted and there is no fault."""
+        self._input = input
+        self._plan_file = plan_file
+        self._rules = rules
+        self._served_models = served_models
+        self._tuning = tuning
+        self._size = input.size()
+        self._checker = LineChecker(rules)
+        self._cutter = ShardCutter()
+        self._shards: list[ShardPlan] = []
+        self._ids = IdDigests(tuning.id_digest)
+        self._models: set[str] = set()
+        self._url: str | None = None
+        self._url_line = 0
+        self._bytes_read = 0
+        self._lines = 0
+        self._requests = 0
+
+    def steps(self) -> Iterator[ValidationProgress]:
+        """Do the work in slices of a few milliseconds of CPU each."""
+        digest = xxh3_128()
+        reader = self._reader()
+        try:
+            for batch in reader.batches(digest):
+                self._take(batch)
+                yield ValidationProgress(batch.bytes_read, self._size, self._lines)
+            yield from self._find_duplicates()
+        except _Enough:
+            pass
+        else:
+            self._finish(digest.hexdigest())
+        self.faults.sort(key=lambda fault: fault.line or 0)
+        del self.faults[FAULTS_MAX:]
+
+    def _reader(self) -> LineReader:
+        return LineReader(self._input, self._rules.line_bytes_max, self._tuning.block_bytes)
+
+    def _take(self, batch: LineBatch) -> None:
+        """Check a batch of lines and plan the good ones. The hot path of validation."""
+        check, add, pack, models = self._checker.check, self._cutter.add, RECORD.pack, self._models
+        self._expect_lines(len(batch.lines))
+        custom_ids: list[bytes] = []
+        offset = batch.offset
+        for number, line in enumerate(batch.lines, self._lines + 1):
+            checked = check(line, number) if line else None
+            if isinstance(checked, CheckedLine):
+                custom_ids.append(checked.custom_id)
+                if checked.model not in models:
+                    self._admit_model(checked.model, number)
+                if checked.url is not self._url:
+                    self._compare_url(checked.url, number)
+                record = pack(
+                    offset,
+                    len(line),
+                    checked.body_offset,
+                    checked.body_bytes,
+                    number,
+                    checked.id_offset,
+                    checked.id_bytes,
+                )
+                shard = add(checked.model, record, checked.body_bytes)
+                if shard is not None:
+                    self._write(shard)
+            elif checked is not None:
+                self._report(checked)
+            offset += len(line) + 1
+        self._bytes_read = batch.bytes_read
+        self._lines += len(batch.lines)
+        self._ids.add(custom_ids)
+        self._requests += len(custom_ids)
+        self._limit_requests()
+
+    def _admit_model(self, model: str, line: int) -> None:
+        """Called for the first line of a model, and for every line of one that is refused."""
+        fault = self._model_fault(model, line)
+        if fault is not None:
+            self._report(fault)
+        elif len(self._models) == MODELS_MAX:
+            self._refuse_file(
+                "too_many_models",
+                f"The file asks for more than {MODELS_MAX:,} models; split it by model.",
+                "body.model",
+            )
+        else:
+            self._models.add(model)
+
+    def _model_fault(self, model: str, line: int) -> Fault | None:
+        served = self._served_models
+        if served is not None and model not in served:
+            there_are = ", ".join(sorted(served)) or "none"
+            message = f"The model '{_shown(model)}' is not served; there are: {there_are}."
+            return Fault("model_not_found", message, line, "body.model", _shown(model))
+        if len(model) > MODEL_CHARACTERS_MAX or not model.isprintable():
+            message = f"body.model must be at most {MODEL_CHARACTERS_MAX} printable characters."
+            return Fault("invalid_request", message, line, "body.model", _shown(model))
+        return None
+
+    def _compare_url(self, url: str | None, line: int) -> None:
+        if url is None:
+            return
+        if self._url is None:
+            self._url, self._url_line = url, line
+            return
+        message = (
+            f"url is '{url}', but line {self._url_line} has '{self._url}'; "
+            "all requests of a file go to one endpoint."
+        )
+        self._report(Fault("invalid_url", message, line, "url", url))
+
+    def _expect_lines(self, lines: int) -> None:
+        if self._lines + lines > LINES_MAX:
+            self._refuse_file(
+                "too_many_lines", f"The file has more than {LINES_MAX:,} lines; split it."
+            )
+
+    def _limit_requests(self) -> None:
+        most = self._rules.requests_max
+        if most is not None and self._requests > most:
+            self._refuse_file(
+                "too_many_tasks", f"The file has more than {most:,} requests; split it."
+            )
+
+    def _report(self, fault: Fault) -> None:
+        self.faults.append(fault)
+        if len(self.faults) >= FAULTS_MAX:
+            raise _Enough
+
+    def _refuse_file(self, code: str, message: str, param: str | None = None) -> None:
+        self.faults.append(Fault(code, message, param=param))
+        raise _Enough
+
+    def _write(self, shard: CutShard) -> None:
+        if not self.faults:
+            self._plan_file.append([shard.records])
+            self._shards.append(shard.plan)
+
+    def _find_duplicates(self) -> Iterator[ValidationProgress]:
+        suspects: set[int] = set()
+        for repeated in self._ids.repeated():
+            suspects |= repeated
+            if len(suspects) > _SUSPECTS_MAX:
+                break
+            yield ValidationProgress(self._size, self._size, self._lines)
+        if suspects:
+            yield from self._compare_ids(suspects)
+
+    def _compare_ids(self, suspects: set[int]) -> Iterator[ValidationProgress]:
+        """Read the file again; equal digests are only a hint, the ids themselves decide."""
+        digest_of = self._ids.digest
+        first_use: dict[bytes, int] = {}
+        lines = 0
+        for batch in self._reader().batches():
+            for number, line in enumerate(batch.lines, lines + 1):
+                checked = self._checker.check(line, number)
+                if isinstance(checked, CheckedLine) and digest_of(checked.custom_id) in suspects:
+                    first = first_use.setdefault(checked.custom_id, number)
+                    if first != number:
+                        self._report(_duplicate(checked.custom_id, number, first))
+            lines += len(batch.lines)
+            yield ValidationProgress(self._size, self._size, self._lines)
+
+    def _finish(self, input_digest: str) -> None:
+        if not self._requests and not self.faults:
+            self._refuse_empty()
+        for shard in self._cutter.finish():
+            self._write(shard)
+        if self.faults:
+            return
+        self.plan = ValidatedPlan(
+            shards=self._shards,
+            total=self._requests,
+            models=sorted(self._models),
+            input_digest=input_digest,
+            bytes_read=self._bytes_read,
+            body_bytes=sum(shard.body_bytes for shard in self._shards),
+            url=self._url,
+        )
+
+    def _refuse_empty(self) -> None:
+        message = "The file holds no requests; give one JSON object per line."
+        self.faults.append(Fault("empty_file", message))
+
+
+def _duplicate(custom_id: bytes, line: int, first: int) -> Fault:
+    shown = _shown(custom_id.decode())
+    message = f"custom_id '{shown}' is already used on line {first}; each must be unique."
+    return Fault("duplicate_custom_id", message, line, "custom_id", shown)
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 80 else text[:79] + "…"
