@@ -35,7 +35,7 @@ class IdDigests:
             yield _repeated(bucket) if len(distinct) < len(bucket) else set()
 
 
-def _repeated(bucket: array[int]) -> set[int]:
+def _repeated(bucket: Iterable[int]) -> set[int]:
     seen: set[int] = set()
     repeated: set[int] = set()
     for digest in bucket:
