@@ -59,10 +59,13 @@ class FailureKind(StrEnum):
 
 
 class Success(msgspec.Struct, frozen=True, gc=False):
-    """A 2xx reply whose body is a JSON object; `body` is its bytes on one line."""
+    """A 2xx reply whose body is a JSON object; `body` is its bytes on one line.
+
+    `request_id` is what the upstream called it, as a JSON string, quotes included.
+    """
 
     status: int
-    request_id: str | None
+    request_id: bytes | None
     body: bytes
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -74,7 +77,7 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
     kind: FailureKind
     detail: str
     status: int = 0
-    request_id: str | None = None
+    request_id: bytes | None = None
     body: bytes = b""
     retry_after_seconds: float | None = None
 

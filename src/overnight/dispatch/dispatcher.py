@@ -1,0 +1,337 @@
+"""The dispatcher: lanes, the feed and open shards, put together and kept going.
+
+It is told of shards with `open` and gives them back, finished and synced, through `finished`.
+It knows nothing of databases, jobs' states or leases.
+"""
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from overnight.dispatch.feed import Feed
+from overnight.dispatch.health import Verdict
+from overnight.dispatch.lane import Lane, LaneOptions, Slot
+from overnight.dispatch.shard import OpenShard, Request
+from overnight.domain.job import Counts
+from overnight.domain.request import Failure, Outcome, OutcomeKind, Success
+from overnight.domain.retry import Retry, RetryPolicy, decide
+from overnight.seams import Seams
+
+TICK_SECONDS: Final = 0.1
+FLUSH_SECONDS: Final = 0.02
+"""The longest an outcome waits in memory: what kill -9 can cost."""
+SYNC_SECONDS: Final = 0.25
+"""How often written outcomes are synced: what a power loss can cost."""
+FLUSH_BYTES: Final = 1 << 20
+DISK_FULL_SECONDS: Final = 1.0
+_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class DispatchOptions(msgspec.Struct, frozen=True):
+    retry: RetryPolicy = RetryPolicy()
+
+
+class Dispatcher:
+    """Lives in one event loop, from entering `running()` to leaving it."""
+
+    def __init__(self, seams: Seams, options: DispatchOptions) -> None:
+        self.lanes: list[Lane] = []
+        self.finished: asyncio.Queue[OpenShard] = asyncio.Queue()
+        """Shards that need no more sending: flushed, synced, to be settled by the receiver."""
+        self.disk_full = False
+        self.retries = 0
+        self.settled = Counts()
+        """Outcomes of shards that were handed back."""
+        self._seams = seams
+        self._retry = options.retry
+        self._jitter = seams.chance.jitter
+        self._feed = Feed()
+        self._shards: set[OpenShard] = set()
+        self._dirty: set[OpenShard] = set()
+        self._aborts: list[tuple[float, str]] = []
+        self._has_outcomes = asyncio.Event()
+        self._to_sync = asyncio.Event()
+        self._threads = seams.threads("sync")
+        self._loop = asyncio.get_running_loop()
+        self._tasks: asyncio.TaskGroup | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep everything going inside; an exception in any loop ends the block."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                loops = [
+                    tasks.create_task(self._keep_ticking()),
+                    tasks.create_task(self._keep_flushed()),
+                    tasks.create_task(self._keep_synced()),
+                ]
+                try:
+                    yield
+                finally:
+                    for lane in list(self.lanes):
+                        self.remove_lane(lane)
+                    for task in loops:
+                        task.cancel()
+        finally:
+            for shard in self._shards:
+                shard.close()
+            self._threads.close()
+
+    # What the owner does
+
+    def add_lane(self, options: LaneOptions) -> Lane:
+        """Start sending to an upstream."""
+        tasks = self._tasks
+        if tasks is None:
+            raise RuntimeError("lanes are added inside `running()`")
+        lane = Lane(options, self._feed, self._seams.connect)
+        self.lanes.append(lane)
+        lane.tasks = [tasks.create_task(lane.keep_models())]
+        for _ in range(options.max_in_flight):
+            slot = Slot(lane)
+            lane.slots.append(slot)
+            lane.tasks.append(tasks.create_task(slot.run(self._finish)))
+        return lane
+
+    def remove_lane(self, lane: Lane) -> None:
+        """Stop sending to an upstream at once; what was on its way goes back to the feed."""
+        self.lanes.remove(lane)
+        lane.close()
+        for slot in lane.slots:
+            if slot.request is not None:
+                self._feed.back(slot.request)
+        for task in lane.tasks:
+            task.cancel()
+
+    def open(self, shard: OpenShard) -> None:
+        """Take a shard on."""
+        self._shards.add(shard)
+        self._feed.open(shard)
+        if shard.pending:
+            self._dirty.add(shard)
+            self._has_outcomes.set()
+        if not shard.lacking:
+            self._to_sync.set()
+        for lane in self.lanes:
+            if lane.serves(shard.order.model):
+                lane.wake(shard.unsent)
+
+    @property
+    def shards(self) -> Iterable[OpenShard]:
+        return self._shards
+
+    @property
+    def in_flight(self) -> int:
+        return self._feed.out
+
+    @property
+    def counts(self) -> Counts:
+        """Outcomes of all shards it has had."""
+        return sum((shard.counts for shard in self._shards), self.settled)
+
+    def troubles(self) -> list[str]:
+        """What keeps lanes from sending, one sentence each."""
+        if self.disk_full:
+            return ["waiting: the disk is full"]
+        now = self._loop.time()
+        return [trouble for lane in self.lanes if (trouble := lane.trouble(now))]
+
+    def wanted(self, lane: Lane) -> int:
+        """How many more requests should be opened so that this lane never waits for work.
+
+        Twice its slots, or what it gets through in a few ticks if that is more; a single one
+        for the probe of a paused upstream.
+        """
+        if self._feed.closed or not lane.free_for_work(self._loop.time()):
+            return 0
+        unsent = sum(s.unsent for s in self._shards if lane.serves(s.order.model))
+        if lane.health.paused_until is not None:
+            return 0 if unsent else 1
+        return max(2 * lane.options.max_in_flight, 3 * lane.pace) - unsent
+
+    def stop_job(self, job_id: str, grace_seconds: float) -> None:
+        """Send no more of a job; what is in flight may end within the grace, then is aborted.
+
+        Its shards come back through `finished`, with holes.
+        """
+        stopped = [s for s in self._shards if s.order.job_id == job_id and not s.stopped]
+        for shard in stopped:
+            shard.stop()
+        if stopped:
+            self._feed.drop_stopped()
+            self._aborts.append((self._loop.time() + grace_seconds, job_id))
+            self._to_sync.set()
+
+    async def drain(self, seconds: float) -> list[OpenShard]:
+        """Send nothing more, give what is in flight some time, and write everything down.
+
+        Returns the shards that are not finished; their segments are synced.
+        """
+        self._feed.closed = True
+        deadline = self._loop.time() + seconds
+        while self._feed.out and self._loop.time() < deadline:
+            await asyncio.sleep(0.02)
+        for request in self._under_way():
+            if request.shard.order.one_by_one:
+                request.shard.note(request, OutcomeKind.SPARED)
+        self._flush()
+        await self._sync()
+        return [shard for shard in self._shards if shard.lacking]
+
+    def give_up(self, shard: OpenShard) -> None:
+        """Forget a shard that now belongs to somebody else, or to nobody."""
+        shard.stop()
+        self._feed.drop_stopped()
+        self._forget(shard)
+
+    # Outcomes
+
+    def _finish(self, lane: Lane, request: Request, outcome: Outcome) -> None:
+        """Take what came of a request: an outcome, or a reason to send it again."""
+        shard = request.shard
+        if type(outcome) is Success:
+            if not lane.health.spotless:
+                lane.health.succeeded()
+                lane.wake()
+            shard.succeed(request, outcome)
+        elif type(outcome) is Failure and not self._failed(lane, request, outcome):
+            return
+        self._feed.out -= 1
+        lane.finished += 1
+        if shard not in self._dirty:
+            self._dirty.add(shard)
+            self._has_outcomes.set()
+        elif shard.pending_bytes > FLUSH_BYTES:
+            self._flush()
+        if not shard.lacking:
+            self._to_sync.set()
+
+    def _failed(self, lane: Lane, request: Request, failure: Failure) -> bool:
+        """Judge a failure; True when it is the request's outcome (or it will have none)."""
+        shard, feed, now = request.shard, self._feed, self._loop.time()
+        probe = lane.probe is request
+        verdict = lane.health.failed(failure, now, self._jitter(), probe=probe)
+        if probe:
+            lane.probe = None
+            lane.wake()
+        if shard.stopped:
+            shard.forgo()
+            return True
+        if verdict is Verdict.UNCHARGED:
+            feed.back(request)
+            self._wake_for(request)
+            return False
+        request.attempts += 1
+        decision = decide(
+            self._retry, failure, attempts=request.attempts, now=now, jitter=self._jitter()
+        )
+        if isinstance(decision, Retry):
+            self.retries += 1
+            feed.again(request, decision.at)
+            return False
+        shard.fail(request, failure)
+        return True
+
+    def _wake_for(self, request: Request) -> None:
+        for lane in self.lanes:
+            if lane.health.paused_until is None and lane.serves(request.shard.order.model):
+                lane.wake(1)
+
+    def _under_way(self) -> list[Request]:
+        return [
+            slot.request for lane in self.lanes for slot in lane.slots if slot.request is not None
+        ]
+
+    # Writing down
+
+    def _flush(self) -> None:
+        """Write down all outcomes so far. A full disk holds sending back until there is room."""
+        try:
+            for shard in list(self._dirty):
+                shard.flush()
+                self._dirty.remove(shard)
+        except OSError as error:
+            if error.errno not in _DISK_FULL:
+                raise
+            self._hold_back(True)
+        else:
+            if self.disk_full:
+                self._hold_back(False)
+
+    def _hold_back(self, full: bool) -> None:
+        self.disk_full = full
+        for lane in self.lanes:
+            lane.held_back = full
+            if not full:
+                lane.wake()
+
+    def _forget(self, shard: OpenShard) -> None:
+        self._shards.discard(shard)
+        self._dirty.discard(shard)
+        self._feed.close(shard)
+        shard.close()
+        if shard.order.one_by_one:
+            for lane in self.lanes:
+                lane.wake()
+
+    # Loops
+
+    async def _keep_flushed(self) -> None:
+        while True:
+            await self._has_outcomes.wait()
+            await asyncio.sleep(DISK_FULL_SECONDS if self.disk_full else FLUSH_SECONDS)
+            self._flush()
+            if not self._dirty:
+                self._has_outcomes.clear()
+
+    async def _keep_synced(self) -> None:
+        """Sync what was flushed, at once when a shard is complete, and hand that shard over."""
+        while True:
+            timer = self._loop.call_later(SYNC_SECONDS, self._to_sync.set)
+            await self._to_sync.wait()
+            timer.cancel()
+            self._to_sync.clear()
+            complete = [shard for shard in self._shards if not shard.lacking]
+            if any(shard.pending for shard in complete):
+                self._flush()
+            await self._sync()
+            for shard in complete:
+                if not shard.pending and shard in self._shards:
+                    self.settled += shard.counts
+                    self._forget(shard)
+                    self.finished.put_nowait(shard)
+
+    async def _sync(self) -> None:
+        unsynced = [shard for shard in self._shards if shard.unsynced]
+        if unsynced:
+            await self._threads.run(partial(_sync_all, unsynced))
+
+    async def _keep_ticking(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            now = self._loop.time()
+            due = self._feed.mature(now)
+            for lane in self.lanes:
+                if due:
+                    lane.wake(due)
+                lane.tick(now)
+            while self._aborts and self._aborts[0][0] <= now:
+                self._abort(self._aborts.pop(0)[1])
+
+    def _abort(self, job_id: str) -> None:
+        for lane in self.lanes:
+            for slot in lane.slots:
+                request = slot.request
+                if request is not None and request.shard.order.job_id == job_id:
+                    slot.abort()
+
+
+def _sync_all(shards: Iterable[OpenShard]) -> None:
+    for shard in shards:
+        shard.sync()

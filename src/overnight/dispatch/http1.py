@@ -1,0 +1,285 @@
+"""An HTTP/1.1 client connection that sends one request at a time, over and over.
+
+It knows what RFC 9112 demands of a client: chunked bodies, bodies that end with the connection,
+1xx replies, HTTP/1.0, `Connection: close`. It does not follow redirects, asks for no content
+coding and keeps no cookies.
+
+There is no task, timer or lock per request: the caller awaits one future, deadlines are a field
+that `sweep` looks at for all connections together.
+"""
+
+import asyncio
+import ssl
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+import httptools
+import msgspec
+
+from overnight.domain.errors import ConfigurationError
+from overnight.domain.request import Failure, FailureKind
+from overnight.seams import Connect
+
+HEAD_BYTES_MAX: Final = 64 * 1024
+_NAMED: Final = frozenset(
+    len(name) for name in (b"x-request-id", b"content-length", b"retry-after", b"transfer-encoding")
+)
+"""Lengths of the header names we read, so that all others cost one look."""
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    connect_seconds: float = 10.0
+    first_byte_seconds: float = 600.0
+    """From sending a request to the first byte of its reply: a long answer is thought out first."""
+    idle_seconds: float = 60.0
+    """Between two pieces of one reply."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where requests go: an upstream's base URL taken apart, and the headers that go along."""
+
+    url: str
+    host: str
+    port: int
+    path: str
+    authority: str
+    tls: ssl.SSLContext | None = None
+    authorization: str | None = None
+
+    @classmethod
+    def parse(cls, url: str, api_key: str | None = None) -> "Target":
+        """Take `http://host:port/v1` apart; raises `ConfigurationError` for anything else."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ConfigurationError(f"upstream {url!r} is not a URL: {error}") from error
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigurationError(
+                f"upstream {url!r} is not an HTTP URL;"
+                " expected something like http://127.0.0.1:8000/v1"
+            )
+        secure = parts.scheme == "https"
+        return cls(
+            url=url.rstrip("/"),
+            host=parts.hostname,
+            port=port or (443 if secure else 80),
+            path=parts.path.rstrip("/"),
+            authority=parts.netloc.rpartition("@")[2],
+            tls=ssl.create_default_context() if secure else None,
+            authorization=f"Bearer {api_key}" if api_key else None,
+        )
+
+    def post_head(self, path: str) -> bytes:
+        """The head of a POST of JSON to `path` below the base, up to the value of Content-Length."""
+        return self._head("POST", path) + b"Content-Type: application/json\r\nContent-Length: "
+
+    def get(self, path: str) -> bytes:
+        """A whole GET request for `path` below the base."""
+        return self._head("GET", path) + b"\r\n"
+
+    def _head(self, method: str, path: str) -> bytes:
+        lines = [
+            f"{method} {self.path}{path} HTTP/1.1",
+            f"Host: {self.authority}",
+            "User-Agent: overnight",
+            "Accept: application/json",
+        ]
+        if self.authorization:
+            lines.append(f"Authorization: {self.authorization}")
+        return "".join(line + "\r\n" for line in lines).encode("latin-1")
+
+
+class Reply(msgspec.Struct, gc=False):
+    """A whole reply. `request_id` and `retry_after` are header values as they came."""
+
+    status: int
+    body: bytes
+    request_id: bytes
+    retry_after: bytes
+
+
+class Stale(msgspec.Struct, frozen=True):
+    """The server had closed the idle connection; it read nothing of ours: send again elsewhere."""
+
+
+Answer = Reply | Failure | Stale
+
+
+class Connection(asyncio.Protocol):
+    """One connection; `send` may be called again once its future has a result."""
+
+    __slots__ = (
+        "_body", "_body_bytes", "_deadline", "_framed", "_head_bytes", "_headers_done",
+        "_idle_seconds", "_loop", "_parser", "_reply_bytes_max", "_request_id", "_retry_after",
+        "_transport", "_used", "_waiter", "closed",
+    )  # fmt: skip
+
+    def __init__(self, idle_seconds: float, reply_bytes_max: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._idle_seconds = idle_seconds
+        self._reply_bytes_max = reply_bytes_max
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[Answer] | None = None
+        self._deadline = 0.0
+        self._used = False
+        self.closed = True
+        self._clear()
+
+    def _clear(self) -> None:
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._head_bytes = 0
+        self._headers_done = False
+        self._framed = False
+        self._request_id = b""
+        self._retry_after = b""
+
+    def send(self, request: bytes, first_byte_seconds: float) -> asyncio.Future[Answer]:
+        """Write a whole request; the future yields what came of it and never raises."""
+        loop = self._loop
+        self._waiter = waiter = loop.create_future()
+        if self.closed or self._transport is None:
+            self._settle(Stale())
+        else:
+            self._deadline = loop.time() + first_byte_seconds
+            self._transport.write(request)
+        return waiter
+
+    def sweep(self, now: float) -> None:
+        """End the exchange if its time is up; `now` is the loop's time."""
+        if self._waiter is not None and now > self._deadline:
+            part = "the rest of the reply" if self._head_bytes else "the reply"
+            self.end(Failure(FailureKind.TIMEOUT, f"The upstream did not send {part} in time."))
+
+    def end(self, answer: Answer) -> None:
+        """Give up on the exchange under way, if any, and close."""
+        self.closed = True
+        if self._transport is not None:
+            self._transport.abort()
+        self._settle(answer)
+
+    def _settle(self, answer: Answer) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(answer)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        self.closed = False
+
+    def data_received(self, data: bytes) -> None:
+        if self._waiter is None:
+            # Nothing was asked: a server that says goodbye (408), or nonsense.
+            self.end(Stale())
+            return
+        if not self._headers_done:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.end(_bad_reply("The upstream switched to another protocol."))
+            return
+        except httptools.HttpParserError as error:
+            self.end(_bad_reply(f"The upstream's reply is not HTTP/1.1: {error}."))
+            return
+        if self._waiter is not None:
+            self._check_unfinished()
+
+    def _check_unfinished(self) -> None:
+        self._deadline = self._loop.time() + self._idle_seconds
+        if not self._headers_done and self._head_bytes > HEAD_BYTES_MAX:
+            self.end(_bad_reply(f"The reply's headers exceed {HEAD_BYTES_MAX:,} bytes."))
+        elif self._body_bytes > self._reply_bytes_max:
+            limit = f"The reply exceeds {self._reply_bytes_max:,} bytes."
+            self.end(Failure(FailureKind.TOO_LARGE, limit))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        if self._waiter is None:
+            return
+        if self._headers_done and not self._framed and exc is None:
+            # RFC 9112 §6.3 rule 8: without a length, the body ends with the connection.
+            self._finish()
+        elif self._used and not self._head_bytes:
+            self._settle(Stale())
+        else:
+            part = "within its reply" if self._head_bytes else "without a reply"
+            self._settle(Failure(FailureKind.RESET, f"The upstream closed the connection {part}."))
+
+    # httptools callbacks
+
+    def on_message_begin(self) -> None:
+        if self._waiter is None:
+            # A reply nobody asked for must not be taken for the next request's.
+            self.end(Stale())
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(name) in _NAMED:
+            name = name.lower()
+            if name == b"x-request-id":
+                self._request_id = value
+            elif name in (b"content-length", b"transfer-encoding"):
+                self._framed = True
+            elif name == b"retry-after":
+                self._retry_after = value
+
+    def on_headers_complete(self) -> None:
+        self._headers_done = True
+
+    def on_body(self, data: bytes) -> None:
+        self._body.append(data)
+        self._body_bytes += len(data)
+
+    def on_message_complete(self) -> None:
+        if self._parser.get_status_code() < 200:
+            self._clear()
+        elif self._waiter is not None:
+            keep = self._parser.should_keep_alive()
+            self._finish()
+            if not keep:
+                self.end(Stale())
+
+    def _finish(self) -> None:
+        body = self._body
+        reply = Reply(
+            self._parser.get_status_code(),
+            body[0] if len(body) == 1 else b"".join(body),
+            self._request_id,
+            self._retry_after,
+        )
+        self._used = True
+        self._clear()
+        self._settle(reply)
+
+
+def _bad_reply(detail: str) -> Failure:
+    return Failure(FailureKind.BAD_REPLY, detail)
+
+
+async def open_connection(
+    target: Target, connect: Connect, timeouts: Timeouts, reply_bytes_max: int
+) -> Connection | Failure:
+    """Connect to a target; what goes wrong is a `Failure` that says it in a few words."""
+    connection = Connection(timeouts.idle_seconds, reply_bytes_max)
+    try:
+        async with asyncio.timeout(timeouts.connect_seconds):
+            await connect(lambda: connection, target.host, target.port, target.tls)
+    except TimeoutError:
+        return Failure(
+            FailureKind.CONNECT,
+            f"accepts no connection within {timeouts.connect_seconds:g} s",
+        )
+    except ConnectionRefusedError:
+        return Failure(FailureKind.CONNECT, "refuses connections")
+    except ssl.SSLError as error:
+        return Failure(FailureKind.CONNECT, f"fails TLS: {error.reason or error}")
+    except OSError as error:
+        return Failure(FailureKind.CONNECT, f"can not be reached: {error.strerror or error}")
+    return connection

@@ -1,0 +1,270 @@
+"""A lane: the right to send to one upstream, its slots, and what is known of the upstream.
+
+One slot is one connection and one long-lived coroutine: take a request, send it, hand over what
+came of it, again. A slot with nothing to do is parked until something changes.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from overnight.dispatch.feed import Feed
+from overnight.dispatch.health import Health
+from overnight.dispatch.http1 import (
+    Answer,
+    Connection,
+    Reply,
+    Stale,
+    Target,
+    Timeouts,
+    open_connection,
+)
+from overnight.dispatch.reply import error_text, judge
+from overnight.dispatch.shard import Request
+from overnight.domain.request import Failure, FailureKind, Outcome
+from overnight.seams import Connect
+
+MODELS_EVERY_SECONDS: Final = 60.0
+MODELS_TIMEOUT_SECONDS: Final = 10.0
+
+
+class LaneOptions(msgspec.Struct, frozen=True):
+    target: Target
+    max_in_flight: int = 128
+    models: frozenset[str] | None = None
+    """Configured models; None: ask the upstream for its list."""
+    timeouts: Timeouts = Timeouts()
+    reply_bytes_max: int = 64 * 1024 * 1024
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _ModelList(msgspec.Struct):
+    data: list[_Model] = []
+
+
+_model_list: Final = msgspec.json.Decoder(_ModelList)
+
+_ABORTED: Final = Failure(FailureKind.RESET, "The request was aborted.")
+
+Finish = Callable[["Lane", Request, Outcome], None]
+
+
+class Lane:
+    def __init__(self, options: LaneOptions, feed: Feed, connect: Connect) -> None:
+        self.options = options
+        self.health = Health()
+        self.models = options.models
+        """What the upstream serves; None is anything, once it has `answered`."""
+        self.answered = options.models is not None
+        self.held_back = False
+        """Sends nothing for a reason of ours: the disk is full."""
+        self.probe: Request | None = None
+        self.finished = 0
+        """Outcomes so far."""
+        self.pace = 0
+        """Outcomes in the last tick."""
+        self._finished_before = 0
+        self.slots: list[Slot] = []
+        self.tasks: list[asyncio.Task[None]] = []
+        self._connect = connect
+        self._loop = asyncio.get_running_loop()
+        self._parked: list[asyncio.Future[None]] = []
+        self._heads: dict[str, bytes] = {}
+        self._round = feed.round(options.models if self.answered else frozenset())
+        self._feed = feed
+
+    @property
+    def url(self) -> str:
+        return self.options.target.url
+
+    def free_for_work(self, now: float) -> bool:
+        """Could a request be sent, if there were one?"""
+        if not self.answered or self.held_back:
+            return False
+        return self.health.paused_until is None or self.health.probe_due(now)
+
+    def trouble(self, now: float) -> str:
+        """Why nothing is sent to it, in one sentence; empty when all is well."""
+        health = self.health
+        if health.paused_until is not None:
+            left = max(0.0, health.paused_until - now)
+            return f"waiting: upstream {self.url} {health.reason}, next try in {left:.0f} s"
+        return "" if self.answered else f"waiting: asking upstream {self.url} for its models"
+
+    def serves(self, model: str) -> bool:
+        return self.answered and (self.models is None or model in self.models)
+
+    def head(self, endpoint: str) -> bytes:
+        """The request head for an endpoint, which all its requests share."""
+        head = self._heads.get(endpoint)
+        if head is None:
+            path = endpoint.removeprefix("/v1")
+            head = self._heads[endpoint] = self.options.target.post_head(path)
+        return head
+
+    def take(self) -> Request | None:
+        """The next request to send, or None when this lane has to wait."""
+        if self.held_back:
+            return None
+        health = self.health
+        if health.paused_until is None:
+            return self._round.next()
+        if not health.admits(self._loop.time()):
+            return None
+        self.probe = self._round.next()
+        if self.probe is None:
+            health.unsent()
+        return self.probe
+
+    async def park(self) -> None:
+        waiter = self._loop.create_future()
+        self._parked.append(waiter)
+        await waiter
+
+    def wake(self, slots: int | None = None) -> None:
+        """Let parked slots look again: the given number of them, or all."""
+        parked = self._parked
+        wanted = len(parked) if slots is None else min(slots, len(parked))
+        for _ in range(wanted):
+            waiter = parked.pop()
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def tick(self, now: float) -> None:
+        """Enforce deadlines, and send a probe when one is due."""
+        for slot in self.slots:
+            if slot.connection is not None:
+                slot.connection.sweep(now)
+        self.pace = self.finished - self._finished_before
+        self._finished_before = self.finished
+        if self.health.probe_due(now):
+            self.wake(1)
+
+    def close(self) -> None:
+        """Send nothing any more and drop all connections."""
+        self._feed.leave(self._round)
+        for slot in self.slots:
+            if slot.connection is not None:
+                slot.connection.end(Stale())
+
+    async def open(self) -> Connection | Failure:
+        options = self.options
+        return await open_connection(
+            options.target, self._connect, options.timeouts, options.reply_bytes_max
+        )
+
+    async def keep_models(self) -> None:
+        """Ask for the list of models, often while the upstream does not answer."""
+        wait = 1.0
+        while True:
+            problem = await self._ask_models()
+            if problem is None:
+                wait = MODELS_EVERY_SECONDS
+            else:
+                now = self._loop.time()
+                if not self.answered or self.health.paused_until is not None:
+                    self.health.unreachable(problem, now)
+                until = self.health.paused_until
+                wait = max(0.1, until - now) if until is not None else MODELS_EVERY_SECONDS
+            await asyncio.sleep(wait)
+
+    async def _ask_models(self) -> str | None:
+        """Learn the models; returns what is wrong when the upstream can not say."""
+        connection = await self.open()
+        if isinstance(connection, Failure):
+            return connection.detail
+        alarm = self._loop.call_later(
+            MODELS_TIMEOUT_SECONDS,
+            connection.end,
+            Failure(FailureKind.TIMEOUT, "does not say which models it has"),
+        )
+        try:
+            answer = await connection.send(
+                self.options.target.get("/models"), MODELS_TIMEOUT_SECONDS
+            )
+        finally:
+            alarm.cancel()
+            connection.end(Stale())
+        return self._learn_models(answer)
+
+    def _learn_models(self, answer: Answer) -> str | None:
+        if not isinstance(answer, Reply):
+            return answer.detail if isinstance(answer, Failure) else "closes connections"
+        if answer.status in (401, 403):
+            return f"answers {answer.status}: check its URL and key"
+        if answer.status == 429 or answer.status >= 500:
+            return error_text(answer).removeprefix("The upstream ").rstrip(".")
+        models: frozenset[str] = frozenset()
+        if answer.status == 200:
+            try:
+                models = frozenset(model.id for model in _model_list.decode(answer.body).data)
+            except (msgspec.DecodeError, RecursionError):
+                models = frozenset()
+        self.answered = True
+        self.health.reachable()
+        if self.options.models is None:
+            known = models or None
+            self.models = known
+            if self._round.models != known:
+                self._feed.serve(self._round, known)
+        self.wake()
+        return None
+
+
+class Slot:
+    """One connection to the lane's upstream and the request that is on it."""
+
+    __slots__ = ("connection", "lane", "request")
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self.connection: Connection | None = None
+        self.request: Request | None = None
+
+    async def run(self, finish: Finish) -> None:
+        """Send one request after another until cancelled; `finish` takes each outcome."""
+        lane = self.lane
+        first_byte_seconds = lane.options.timeouts.first_byte_seconds
+        while True:
+            request = lane.take()
+            if request is None:
+                await lane.park()
+                continue
+            self.request = request
+            body = request.body
+            message = b"%b%d\r\n\r\n%b" % (lane.head(request.shard.order.endpoint), len(body), body)
+            connection = self.connection
+            if connection is None or connection.closed:
+                answer = await self._send_anew(message)
+            else:
+                answer = await connection.send(message, first_byte_seconds)
+                if type(answer) is Stale:
+                    answer = await self._send_anew(message)
+            self.request = None
+            finish(lane, request, judge(answer) if type(answer) is Reply else _failure(answer))
+
+    async def _send_anew(self, message: bytes) -> Answer:
+        """Send on a new connection: there was none, or the server had closed it unread."""
+        connection = await self.lane.open()
+        if isinstance(connection, Failure):
+            return connection
+        self.connection = connection
+        if self.request is not None and self.request.shard.stopped:
+            return _ABORTED
+        return await connection.send(message, self.lane.options.timeouts.first_byte_seconds)
+
+    def abort(self) -> None:
+        """End the exchange under way; its request comes back as a failure."""
+        if self.connection is not None and self.request is not None:
+            self.connection.end(_ABORTED)
+
+
+def _failure(answer: Answer) -> Failure:
+    if isinstance(answer, Failure):
+        return answer
+    return Failure(FailureKind.RESET, "The upstream closed the connection without a reply.")

@@ -1,0 +1,133 @@
+"""From a whole reply to a value: `Success` if it can stand in an output line, else `Failure`.
+
+The reply's syntax is checked by decoding its `usage`; its bytes are then embedded as they came.
+"""
+
+from typing import Final
+
+import msgspec
+
+from overnight.dispatch.http1 import Reply
+from overnight.domain.request import Failure, FailureKind, Success
+from overnight.domain.result_line import on_one_line, request_token
+
+
+class _Usage(msgspec.Struct, gc=False):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class _Metered(msgspec.Struct, gc=False):
+    usage: _Usage | None = None
+
+
+_metered: Final = msgspec.json.Decoder(_Metered)
+_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TOKENS_MAX: Final = 2**32 - 1
+
+
+class _Error(msgspec.Struct, gc=False):
+    message: str | None = None
+    code: str | int | None = None
+
+
+class _ErrorReply(msgspec.Struct, gc=False):
+    error: _Error | str | None = None
+    message: str | None = None
+
+
+_error: Final = msgspec.json.Decoder(_ErrorReply)
+
+
+def judge(reply: Reply) -> Success | Failure:
+    """Turn a reply into an outcome; pure."""
+    if 200 <= reply.status < 300:
+        return _success(reply)
+    return Failure(
+        FailureKind.STATUS,
+        error_text(reply),
+        reply.status,
+        request_token(reply.request_id),
+        reply.body,
+        retry_after_seconds(reply.retry_after),
+    )
+
+
+def _success(reply: Reply) -> Success | Failure:
+    body = reply.body
+    try:
+        usage = _metered.decode(body).usage
+        # msgspec checks UTF-8 only in what it decodes.
+        body.isascii() or str(body, "utf-8")
+    except msgspec.ValidationError:
+        return _oddly_metered(reply)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return _bad(reply, str(error))
+    if 10 in body or 13 in body:
+        body = on_one_line(body)
+    request_id = request_token(reply.request_id)
+    if usage is None:
+        return Success(reply.status, request_id, body)
+    return Success(
+        reply.status,
+        request_id,
+        body,
+        min(max(usage.prompt_tokens or usage.input_tokens, 0), _TOKENS_MAX),
+        min(max(usage.completion_tokens or usage.output_tokens, 0), _TOKENS_MAX),
+    )
+
+
+def _oddly_metered(reply: Reply) -> Success | Failure:
+    """An object whose `usage` is not as usual is still an answer; it counts no tokens."""
+    try:
+        _object.decode(reply.body)
+        str(reply.body, "utf-8")
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return _bad(reply, str(error))
+    return Success(reply.status, request_token(reply.request_id), on_one_line(reply.body))
+
+
+def _bad(reply: Reply, why: str) -> Failure:
+    return Failure(
+        FailureKind.BAD_REPLY,
+        f"The upstream answered {reply.status} with a body that is not a JSON object: {why}.",
+        reply.status,
+        request_token(reply.request_id),
+        reply.body,
+    )
+
+
+def error_text(reply: Reply) -> str:
+    """One sentence about an error reply: the upstream's own message where it sent one."""
+    try:
+        said = _error.decode(reply.body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        said = _ErrorReply()
+    inner = said.error.message if isinstance(said.error, _Error) else said.error
+    text = inner or said.message
+    return f"The upstream answered {reply.status}{': ' + text[:500] if text else '.'}"
+
+
+def names_model(failure: Failure) -> bool:
+    """Is a 404 about the model in the request, rather than about the URL?"""
+    try:
+        said = _error.decode(failure.body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
+    if isinstance(said.error, _Error):
+        text = f"{said.error.code or ''} {said.error.message or ''}"
+    else:
+        text = said.error or said.message or ""
+    return "model" in text.lower()
+
+
+def retry_after_seconds(value: bytes) -> float | None:
+    """`Retry-After` in seconds (RFC 9110 §10.2.3); a date or nonsense counts as 1 second."""
+    if not value:
+        return None
+    try:
+        return max(0.0, min(float(value), 3600.0))
+    except ValueError:
+        return 1.0

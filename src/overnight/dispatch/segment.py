@@ -1,0 +1,235 @@
+"""Segments: the append-only journal of one shard under one epoch.
+
+A segment is a sequence of frames, one per flush:
+
+    magic · epoch · outcomes · payload bytes · xxh3-64 of the payload      the header
+    line number · line bytes · kind · prompt tokens · completion tokens    per outcome
+    the finished result lines                                              one after the other
+
+A reader walks frames and stops at the first that is short or wrong: what follows was never
+promised to anyone. No JSON is parsed to recover. The first outcome of a line wins.
+
+A segment is created exclusively and written by its own epoch alone. A takeover copies the
+predecessor's good frames under a temporary name and renames it once it is synced; so a segment
+that has its name holds everything its predecessors had.
+"""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from xxhash import xxh3_64, xxh3_64_intdigest
+
+from overnight.domain.errors import Corrupt
+from overnight.domain.plan import signed64
+from overnight.domain.request import OutcomeKind
+from overnight.seams import AppendFile, Disk, ReadFile
+
+_HEADER: Final = struct.Struct("<4sIIIQ")
+_ENTRY: Final = struct.Struct("<IIIII")
+_MAGIC: Final = b"ONs1"
+_pack_entry: Final = _ENTRY.pack
+
+FRAME_BYTES_MAX: Final = 1 << 31
+
+
+class Entry(NamedTuple):
+    """One outcome as its frame lists it; `offset` is where its line begins in the segment."""
+
+    line_number: int
+    offset: int
+    line_bytes: int
+    kind: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Frame(NamedTuple):
+    header: bytes
+    offset: int
+    end: int
+    entries: list[Entry]
+
+
+def segment_path(folder: Path, ordinal: int, epoch: int) -> Path:
+    return folder / f"{ordinal:08d}.{epoch:06d}"
+
+
+class SegmentWriter:
+    """Collects outcomes and appends them frame by frame. Raises `OSError` from `flush`."""
+
+    __slots__ = (
+        "_epoch", "_file", "_headers", "_index", "_lines", "_lines_bytes", "size", "synced_size",
+    )  # fmt: skip
+
+    def __init__(self, file: AppendFile, epoch: int) -> None:
+        self._file = file
+        self._epoch = epoch
+        self._headers = xxh3_64()
+        self._index: list[bytes] = []
+        self._lines: list[bytes] = []
+        self._lines_bytes = 0
+        self.size = 0
+        self.synced_size = 0
+
+    @property
+    def digest(self) -> int:
+        """Over all frame headers, which hold the checksums of everything else."""
+        return signed64(self._headers.intdigest())
+
+    @property
+    def pending(self) -> bool:
+        """Is there something that the next flush would write?"""
+        return bool(self._index)
+
+    @property
+    def pending_bytes(self) -> int:
+        return self._lines_bytes
+
+    def add(
+        self, line_number: int, kind: int, line: bytes, prompt_tokens: int, completion_tokens: int
+    ) -> None:
+        """Take an outcome and its result line into the next frame."""
+        size = len(line)
+        self._index.append(_pack_entry(line_number, size, kind, prompt_tokens, completion_tokens))
+        self._lines.append(line)
+        self._lines_bytes += size
+
+    def flush(self) -> None:
+        """Write what was collected as one frame; it survives kill -9 from here on.
+
+        When the disk refuses, nothing is written and nothing is forgotten: call again.
+        """
+        if not self._index:
+            return
+        payload = b"".join((*self._index, *self._lines))
+        header = _HEADER.pack(
+            _MAGIC, self._epoch, len(self._index), len(payload), xxh3_64_intdigest(payload)
+        )
+        self._append(header, payload)
+        self._index.clear()
+        self._lines.clear()
+        self._lines_bytes = 0
+
+    def carry(self, frame: Frame, payload: bytes) -> None:
+        """Copy a predecessor's frame as it is."""
+        self._append(frame.header, payload)
+
+    def _append(self, header: bytes, payload: bytes) -> None:
+        self._file.append((header, payload))
+        self._headers.update(header)
+        self.size += len(header) + len(payload)
+
+    def sync(self) -> None:
+        """Make what was flushed survive a power loss. Blocks; call it in a thread."""
+        size = self.size
+        if size != self.synced_size:
+            self._file.datasync()
+            self.synced_size = size
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_frames(file: ReadFile) -> Iterator[tuple[Frame, bytes]]:
+    """Yield each good frame with its payload, until the first that is short or wrong."""
+    offset = 0
+    while len(header := file.read_at(offset, _HEADER.size)) == _HEADER.size:
+        magic, _, outcomes, size, checksum = _HEADER.unpack(header)
+        start = offset + _HEADER.size
+        if magic != _MAGIC or size > FRAME_BYTES_MAX or outcomes * _ENTRY.size > size:
+            return
+        payload = file.read_at(start, size)
+        if len(payload) != size or xxh3_64_intdigest(payload) != checksum:
+            return
+        yield Frame(header, offset, start + size, _entries(payload, outcomes, start)), payload
+        offset = start + size
+
+
+def _entries(payload: bytes, outcomes: int, start: int) -> list[Entry]:
+    index_bytes = outcomes * _ENTRY.size
+    position = start + index_bytes
+    entries = []
+    for line_number, size, kind, prompt, completion in _ENTRY.iter_unpack(payload[:index_bytes]):
+        entries.append(Entry(line_number, position, size, kind, prompt, completion))
+        position += size
+    return entries
+
+
+class SegmentIndex:
+    """What a segment says of each line: its first outcome, and how often it was sent alone."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[int, Entry] = {}
+        self.lone_sendings: dict[int, int] = {}
+        self.size = 0
+        self._headers = xxh3_64()
+
+    @property
+    def digest(self) -> int:
+        return signed64(self._headers.intdigest())
+
+    def add(self, frame: Frame) -> None:
+        self._headers.update(frame.header)
+        self.size = frame.end
+        for entry in frame.entries:
+            if entry.kind <= OutcomeKind.FAILURE:
+                self.outcomes.setdefault(entry.line_number, entry)
+            elif entry.kind == OutcomeKind.ALONE:
+                lone = self.lone_sendings.get(entry.line_number, 0)
+                self.lone_sendings[entry.line_number] = lone + 1
+            else:
+                self.lone_sendings.pop(entry.line_number, None)
+
+
+def index_segment(file: ReadFile) -> SegmentIndex:
+    """Read a whole segment's index; what is torn at its end is left out."""
+    index = SegmentIndex()
+    for frame, _ in read_frames(file):
+        index.add(frame)
+    return index
+
+
+def index_settled(file: ReadFile, size: int, digest: int) -> SegmentIndex:
+    """The index of a segment whose size and digest are known; raises `Corrupt` if they differ."""
+    index = index_segment(file)
+    if index.size != size or index.digest != digest:
+        raise Corrupt(
+            f"a settled segment has {index.size:,} good bytes where {size:,} were recorded"
+            if index.size != size
+            else "a settled segment's digest is not the one recorded"
+        )
+    return index
+
+
+def open_latest(disk: Disk, folder: Path, ordinal: int, epoch: int) -> ReadFile | None:
+    """The shard's newest segment of an epoch up to `epoch`; None when there is none."""
+    for candidate in range(epoch, 0, -1):
+        try:
+            return disk.open(segment_path(folder, ordinal, candidate))
+        except FileNotFoundError:
+            continue
+    return None
+
+
+def begin_segment(
+    disk: Disk, folder: Path, ordinal: int, epoch: int
+) -> tuple[SegmentWriter, SegmentIndex]:
+    """Start the segment of a new epoch with all that earlier epochs left. Blocks on syncs."""
+    index = SegmentIndex()
+    path = segment_path(folder, ordinal, epoch)
+    draft = path.with_name(path.name + ".draft")
+    disk.remove(draft)
+    writer = SegmentWriter(disk.create(draft), epoch)
+    old = open_latest(disk, folder, ordinal, epoch - 1)
+    if old is not None:
+        try:
+            for frame, payload in read_frames(old):
+                writer.carry(frame, payload)
+                index.add(frame)
+        finally:
+            old.close()
+    writer.sync()
+    disk.publish(draft, path)
+    return writer, index

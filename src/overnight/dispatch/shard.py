@@ -1,0 +1,183 @@
+"""A shard being worked on: hands out its requests, takes their outcomes, knows when it is done."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+
+from overnight.dispatch.segment import SegmentIndex, SegmentWriter
+from overnight.domain.job import Counts
+from overnight.domain.plan import Record
+from overnight.domain.request import Failure, FailureKind, OutcomeKind, Success
+from overnight.domain.result_line import failure_line, line_prefix, success_line
+
+LONE_DEATHS_MAX = 2
+"""Workers that may die while a request alone is in flight, before it fails as `worker_lost`."""
+
+
+class Request(msgspec.Struct, gc=False):
+    """One request on its way. `custom_id` is a JSON string, `body` the JSON to send."""
+
+    shard: "OpenShard"
+    line_number: int
+    custom_id: bytes
+    body: bytes
+    attempts: int = 0
+    """Charged attempts so far."""
+
+
+class ShardOrder(msgspec.Struct, frozen=True):
+    """What the dispatcher needs to know to work on a shard."""
+
+    job_id: str
+    ordinal: int
+    epoch: int
+    model: str
+    endpoint: str
+    one_by_one: bool = False
+    """Its workers keep dying: send its requests with nothing else in flight."""
+
+    @property
+    def job_hex(self) -> str:
+        return self.job_id.rpartition("_")[2]
+
+
+class Window(Protocol):
+    """The shard's part of the input file; records' line offsets count from its start."""
+
+    @property
+    def data(self) -> bytes: ...
+
+    @property
+    def records(self) -> Iterable[Record]: ...
+
+
+class OpenShard:
+    """Requests are in one of three places: not yet handed out, out, or in the segment."""
+
+    __slots__ = (
+        "_data", "_prefix", "_records", "_writer", "completion_tokens", "failed", "lacking",
+        "order", "prompt_tokens", "stopped", "succeeded", "unsent",
+    )  # fmt: skip
+
+    def __init__(
+        self, order: ShardOrder, window: Window, writer: SegmentWriter, index: SegmentIndex
+    ) -> None:
+        self.order = order
+        self._data = window.data
+        self._writer = writer
+        self._prefix = line_prefix(order.job_hex)
+        done = index.outcomes
+        todo = [record for record in window.records if record.line_number not in done]
+        self._records = iter(todo)
+        self.unsent = len(todo)
+        self.lacking = len(todo)
+        """Requests without an outcome."""
+        self.stopped = False
+        """No more of its requests are to be sent, and none that fails is to be sent again."""
+        self.succeeded = self.failed = self.prompt_tokens = self.completion_tokens = 0
+        for entry in done.values():
+            self._count(entry.kind, entry.prompt_tokens, entry.completion_tokens)
+        deadly = {line for line, deaths in index.lone_sendings.items() if deaths >= LONE_DEATHS_MAX}
+        if deadly:
+            self._bury([record for record in todo if record.line_number in deadly])
+            self._records = iter([r for r in todo if r.line_number not in deadly])
+
+    def _bury(self, records: list[Record]) -> None:
+        detail = f"{LONE_DEATHS_MAX} workers died while this request alone was in flight."
+        for record in records:
+            self.unsent -= 1
+            request = self._request(record)
+            self.fail(request, Failure(FailureKind.WORKER_LOST, detail))
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(self.succeeded, self.failed, self.prompt_tokens, self.completion_tokens)
+
+    @property
+    def segment_bytes(self) -> int:
+        return self._writer.size
+
+    @property
+    def segment_digest(self) -> int:
+        return self._writer.digest
+
+    def take(self) -> Request | None:
+        """The next request not yet handed out; None when there is none or it is stopped."""
+        if self.stopped:
+            return None
+        record = next(self._records, None)
+        if record is None:
+            return None
+        self.unsent -= 1
+        return self._request(record)
+
+    def _request(self, record: Record) -> Request:
+        line, _, body, body_bytes, number, token, token_bytes = record
+        data = self._data
+        body += line
+        token += line
+        return Request(
+            self, number, data[token : token + token_bytes], data[body : body + body_bytes]
+        )
+
+    def succeed(self, request: Request, outcome: Success) -> None:
+        line = success_line(self._prefix, request.line_number, request.custom_id, outcome)
+        prompt, completion = outcome.prompt_tokens, outcome.completion_tokens
+        self._writer.add(request.line_number, 0, line, prompt, completion)
+        self.succeeded += 1
+        self.prompt_tokens += prompt
+        self.completion_tokens += completion
+        self.lacking -= 1
+
+    def fail(self, request: Request, failure: Failure) -> None:
+        line = failure_line(self._prefix, request.line_number, request.custom_id, failure)
+        self._writer.add(request.line_number, OutcomeKind.FAILURE, line, 0, 0)
+        self.failed += 1
+        self.lacking -= 1
+
+    def stop(self) -> None:
+        """Send no more; what is out may still come back."""
+        self.stopped = True
+        self.lacking -= self.unsent
+        self.unsent = 0
+
+    def forgo(self) -> None:
+        """One request that was out comes back without an outcome, and that is final."""
+        self.lacking -= 1
+
+    def note(self, request: Request, kind: OutcomeKind) -> None:
+        """Write at once that a request is sent alone, or that it did no harm."""
+        self._writer.add(request.line_number, kind, b"", 0, 0)
+        self._writer.flush()
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    @property
+    def pending(self) -> bool:
+        """Are there outcomes not yet flushed?"""
+        return self._writer.pending
+
+    @property
+    def pending_bytes(self) -> int:
+        return self._writer.pending_bytes
+
+    @property
+    def unsynced(self) -> bool:
+        return self._writer.size != self._writer.synced_size
+
+    def sync(self) -> None:
+        """Blocks; call it in a thread."""
+        self._writer.sync()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _count(self, kind: int, prompt_tokens: int, completion_tokens: int) -> None:
+        if kind == OutcomeKind.SUCCESS:
+            self.succeeded += 1
+            self.prompt_tokens += prompt_tokens
+            self.completion_tokens += completion_tokens
+        else:
+            self.failed += 1

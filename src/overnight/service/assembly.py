@@ -1,0 +1,218 @@
+"""From plan and segments to result files: walk the plan in input order, write each outcome.
+
+The plan is walked, not the segments: so every request gets exactly one line, and one that has
+no outcome gets a line that says why. Within a model the plan keeps the input's order, so
+shards are read one after the other; several models are merged by line number.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from overnight.dispatch.segment import (
+    Entry,
+    SegmentIndex,
+    index_segment,
+    open_latest,
+    segment_path,
+)
+from overnight.dispatch.window import read_records
+from overnight.domain.errors import Corrupt
+from overnight.domain.job import Counts
+from overnight.domain.plan import Record, ShardPlan
+from overnight.domain.request import OutcomeKind
+from overnight.domain.result_line import Unsent, line_prefix, unsent_line
+from overnight.seams import AppendFile, Disk, ReadFile
+
+_WRITE_BYTES: Final = 1 << 20
+_READ_WHOLE_BYTES_MAX: Final = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ShardResult:
+    """Where a shard's outcomes are. `size` and `digest` are known once it is settled."""
+
+    plan: ShardPlan
+    epoch: int
+    settled: bool
+    size: int = 0
+    digest: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AssemblyInput:
+    job_hex: str
+    plan_file: ReadFile
+    input_file: ReadFile
+    segments: Path
+    shards: Sequence[ShardResult]
+    unsent: tuple[str, str] | None
+    """Code and message for requests without an outcome; None: every one must have its outcome."""
+
+
+@dataclass(slots=True)
+class Assembled:
+    """What the walk found. `lost` counts lines that should have had an outcome and had none."""
+
+    counts: Counts = field(default_factory=Counts)
+    output_bytes: int = 0
+    error_bytes: int = 0
+    lost: int = 0
+    damage: list[str] = field(default_factory=list)
+
+
+class _Line(NamedTuple):
+    number: int
+    kind: int
+    data: bytes
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Assembly:
+    """Writes successes to `output` and everything else to `errors`; syncs neither."""
+
+    def __init__(
+        self, source: AssemblyInput, disk: Disk, output: AppendFile, errors: AppendFile
+    ) -> None:
+        self.result = Assembled()
+        self._source = source
+        self._disk = disk
+        self._prefix = line_prefix(source.job_hex)
+        self._output = _Sink(output.append)
+        self._errors = _Sink(errors.append)
+
+    def steps(self) -> Iterator[int]:
+        """Work in short steps; yields how many lines are written. `result` is final at the end."""
+        lines = self._lines()
+        done = succeeded = failed = prompt = completion = 0
+        for line in lines:
+            if line.kind == OutcomeKind.SUCCESS:
+                self._output.write(line.data)
+                succeeded += 1
+                prompt += line.prompt_tokens
+                completion += line.completion_tokens
+            else:
+                self._errors.write(line.data)
+                failed += 1
+            done += 1
+            if done % 1_000 == 0:
+                yield done
+        self.result.output_bytes = self._output.close()
+        self.result.error_bytes = self._errors.close()
+        self.result.counts = Counts(succeeded, failed, prompt, completion)
+        yield done
+
+    def _lines(self) -> Iterator[_Line]:
+        by_model = sorted(self._source.shards, key=lambda s: (s.plan.model, s.plan.ordinal))
+        models = groupby(by_model, attrgetter("plan.model"))
+        runs = [self._lines_of(list(shards)) for _, shards in models]
+        return runs[0] if len(runs) == 1 else heapq.merge(*runs, key=attrgetter("number"))
+
+    def _lines_of(self, shards: Sequence[ShardResult]) -> Iterator[_Line]:
+        for shard in shards:
+            yield from self._shard_lines(shard)
+
+    def _shard_lines(self, shard: ShardResult) -> Iterator[_Line]:
+        segment = self._open(shard)
+        try:
+            index = self._index(shard, segment)
+            try:
+                records = read_records(self._source.plan_file, shard.plan)
+            except Corrupt as error:
+                yield from self._without_plan(shard, segment, index, str(error))
+                return
+            read = _reader(segment, index)
+            for record in records:
+                entry = index.outcomes.get(record.line_number)
+                if entry is None:
+                    yield self._missing(shard, record)
+                else:
+                    yield _line(entry, read(entry))
+        finally:
+            if segment is not None:
+                segment.close()
+
+    def _open(self, shard: ShardResult) -> ReadFile | None:
+        folder, ordinal = self._source.segments, shard.plan.ordinal
+        if not shard.settled:
+            return open_latest(self._disk, folder, ordinal, shard.epoch)
+        try:
+            return self._disk.open(segment_path(folder, ordinal, shard.epoch))
+        except FileNotFoundError:
+            return None
+
+    def _index(self, shard: ShardResult, segment: ReadFile | None) -> SegmentIndex:
+        index = SegmentIndex() if segment is None else index_segment(segment)
+        if shard.settled and (index.size, index.digest) != (shard.size, shard.digest):
+            good = f"{index.size:,} good bytes of {shard.size:,}"
+            self.result.damage.append(f"the segment of shard {shard.plan.ordinal} has {good}")
+        return index
+
+    def _missing(self, shard: ShardResult, record: Record) -> _Line:
+        reason = self._source.unsent
+        if reason is None or (shard.settled and self.result.damage):
+            reason = Unsent.LOST
+            self.result.lost += 1
+        token = self._source.input_file.read_at(
+            record.line_offset + record.id_offset, record.id_bytes
+        )
+        data = unsent_line(self._prefix, record.line_number, token or b'""', reason)
+        return _Line(record.line_number, OutcomeKind.FAILURE, data)
+
+    def _without_plan(
+        self, shard: ShardResult, segment: ReadFile | None, index: SegmentIndex, why: str
+    ) -> Iterator[_Line]:
+        """The plan is damaged: publish what the segment holds, count the rest as lost."""
+        self.result.damage.append(why)
+        self.result.lost += shard.plan.requests - len(index.outcomes)
+        read = _reader(segment, index)
+        for number in sorted(index.outcomes):
+            entry = index.outcomes[number]
+            yield _line(entry, read(entry))
+
+
+class _Sink:
+    """Gathers lines into large writes."""
+
+    def __init__(self, append: Callable[[Sequence[bytes]], None]) -> None:
+        self._append = append
+        self._lines: list[bytes] = []
+        self._pending_bytes = 0
+        self._total_bytes = 0
+
+    def write(self, line: bytes) -> None:
+        self._lines.append(line)
+        self._pending_bytes += len(line)
+        if self._pending_bytes >= _WRITE_BYTES:
+            self._drain()
+
+    def close(self) -> int:
+        """Write the rest; returns the bytes of all lines."""
+        self._drain()
+        return self._total_bytes
+
+    def _drain(self) -> None:
+        if self._lines:
+            self._append(self._lines)
+            self._total_bytes += self._pending_bytes
+            self._lines.clear()
+            self._pending_bytes = 0
+
+
+def _line(entry: Entry, data: bytes) -> _Line:
+    return _Line(entry.line_number, entry.kind, data, entry.prompt_tokens, entry.completion_tokens)
+
+
+def _reader(segment: ReadFile | None, index: SegmentIndex) -> Callable[[Entry], bytes]:
+    """How to get an entry's line: out of memory, or from the file when it is large."""
+    if segment is None:
+        return lambda _: b""
+    if index.size > _READ_WHOLE_BYTES_MAX:
+        return lambda entry: segment.read_at(entry.offset, entry.line_bytes)
+    whole = segment.read_at(0, index.size)
+    return lambda entry: whole[entry.offset : entry.offset + entry.line_bytes]
