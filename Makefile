@@ -1,0 +1,57 @@
+# `make help` lists what there is.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+UV_COMPILE = "$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	$(if $(UPGRADE),--upgrade)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check ruff types imports format lock bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## make .venv from the locks, where it is not up to date
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed, and \`$(PYTHON)\` is not: name one with \`make PYTHON=…\`." >&2; exit 2; }
+	@$(PYTHON) tools/environment.py
+
+demo: setup  ## the whole service with a simulated engine, in under a minute
+	@$(BIN)/overnight demo $(ARGS)
+
+test: setup  ## all tests, official SDKs included (ARGS="-k word" picks some)
+	@$(BIN)/python -m tests.sdk.prepare
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: ruff types imports test  ## what CI runs: style, types, layers, all tests
+
+ruff: setup
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+
+types: setup
+	@$(BIN)/mypy --no-error-summary
+
+imports: setup
+	@$(BIN)/lint-imports --no-logo
+
+format: setup  ## put the code into its one format
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+lock:  ## pin what pyproject.toml and tests/sdk/*.in name (UPGRADE=1 to the newest)
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && uv="$$folder/bin/uv" && \
+	$(PYTHON) -m venv "$$folder" && "$$folder/bin/pip" install --quiet uv && \
+	$(UV_COMPILE) pyproject.toml -o requirements.lock && \
+	$(UV_COMPILE) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock && \
+	cd tests/sdk && for name in *.in; do $(UV_COMPILE) "$$name" -o "$${name%.in}.lock" || exit 1; done
+
+bench: setup  ## what a request costs, against bare and common clients
+	@$(BIN)/python -m bench $(ARGS)
+
+clean:  ## remove .venv, caches and what was built
+	@rm -rf .venv .venv.lock .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+		.import_linter_cache build dist
+	@find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +
