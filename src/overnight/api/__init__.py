@@ -1,0 +1,1 @@
+"""HTTP: the Together and the OpenAI Batch API on one port, and nothing but HTTP."""

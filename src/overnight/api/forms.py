@@ -1,0 +1,160 @@
+"""Upload forms, read as they arrive: small fields in memory, the file straight to its place.
+
+Clients send the parts in any order (npm's sends the file before its purpose), with or without a
+length, and file names as raw UTF-8.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import parse_qsl
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from overnight.api.bodies import read_bounded
+from overnight.domain.errors import InvalidRequest, LimitExceeded
+from overnight.service.incoming import Incoming
+
+_FIELDS_MAX: Final = 32
+_FIELD_BYTES_MAX: Final = 16 * 1024
+_FORM_OVERHEAD_BYTES: Final = 1024 * 1024
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(slots=True)
+class UploadForm:
+    """What a form said. `file_name` is None when it had no part named `file`."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+    file_name: str | None = None
+
+
+async def read_form(request: Request, incoming: Incoming) -> UploadForm:
+    """Read an upload form of either kind; a `file` part goes to `incoming`.
+
+    Raises `InvalidRequest` and `LimitExceeded`; answers 415 to any other kind of body.
+    """
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    if kind == b"application/x-www-form-urlencoded":
+        body = (await read_bounded(request)).decode("utf-8", "replace")
+        return UploadForm(dict(request.query_params) | dict(parse_qsl(body)))
+    if kind != b"multipart/form-data":
+        raise HTTPException(415, "Send the file as multipart/form-data, in a part named 'file'.")
+    boundary = options.get(b"boundary")
+    if not boundary:
+        raise InvalidRequest("The Content-Type names no boundary.", code="invalid_multipart")
+    incoming.refuse_over_limit(_announced_bytes(request) - _FORM_OVERHEAD_BYTES)
+    reader = _FormReader(boundary)
+    async for chunk in request.stream():
+        for piece in reader.feed(chunk):
+            await incoming.write(piece)
+    return reader.finish()
+
+
+def _announced_bytes(request: Request) -> int:
+    announced = request.headers.get("content-length", "")
+    return int(announced) if announced.isdigit() else 0
+
+
+class _FormReader:
+    """Turns the parser's callbacks into an `UploadForm` and pieces of the file."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self._form = UploadForm()
+        self._pieces: list[bytes] = []
+        self._header_name = b""
+        self._header_value = b""
+        self._disposition = b""
+        self._part_name: str | None = None
+        self._field = b""
+        self._is_file = False
+        self._ended = False
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin_part,
+                "on_header_field": self._add_header_name,
+                "on_header_value": self._add_header_value,
+                "on_header_end": self._end_header,
+                "on_headers_finished": self._name_part,
+                "on_part_data": self._add_data,
+                "on_part_end": self._end_part,
+                "on_end": self._end,
+            },
+        )
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The pieces of the file in the next chunk of the body."""
+        self._pieces = []
+        try:
+            if chunk and not self._ended:
+                self._parser.write(chunk)
+        except FormParserError as error:
+            raise InvalidRequest(
+                f"The form can not be read: {error}.", code="invalid_multipart"
+            ) from error
+        return self._pieces
+
+    def finish(self) -> UploadForm:
+        if not self._ended:
+            raise InvalidRequest(
+                "The form ends before its closing boundary.", code="invalid_multipart"
+            )
+        return self._form
+
+    def _begin_part(self) -> None:
+        self._disposition = self._field = b""
+
+    def _add_header_name(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _add_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._header_name.lower() == b"content-disposition":
+            self._disposition = self._header_value
+        self._header_name = self._header_value = b""
+
+    def _name_part(self) -> None:
+        _, options = parse_options_header(self._disposition.decode("latin-1"))
+        name = options.get(b"name")
+        if name is None:
+            raise InvalidRequest("A part of the form has no name.", code="invalid_multipart")
+        self._part_name = name.decode("utf-8", "replace")
+        # A file sent as a plain field (curl -F file=text) is still the file.
+        self._is_file = self._part_name == "file"
+        if self._is_file:
+            if self._form.file_name is not None:
+                raise InvalidRequest("Send one file at a time.", param="file")
+            self._form.file_name = base_name(
+                options.get(b"filename", b"").decode("utf-8", "replace")
+            )
+        elif len(self._form.fields) >= _FIELDS_MAX:
+            raise LimitExceeded(f"A form may have at most {_FIELDS_MAX} fields.")
+
+    def _add_data(self, data: bytes, start: int, end: int) -> None:
+        if self._is_file:
+            self._pieces.append(data[start:end])
+            return
+        self._field += data[start:end]
+        if len(self._field) > _FIELD_BYTES_MAX:
+            raise LimitExceeded(
+                f"A field may have at most {_FIELD_BYTES_MAX} bytes.", param=self._part_name
+            )
+
+    def _end_part(self) -> None:
+        if not self._is_file and self._part_name is not None:
+            self._form.fields[self._part_name] = self._field.decode("utf-8", "replace")
+
+    def _end(self) -> None:
+        self._ended = True
+
+
+def base_name(name: str) -> str:
+    """Without directories of either kind of system; `upload` (as OpenAI's SDKs say) if empty."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    return _CONTROL.sub("", last).strip() or "upload"

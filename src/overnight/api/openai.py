@@ -1,0 +1,115 @@
+"""The routes of the OpenAI dialect, under `/openai/v1`."""
+
+from typing import Annotated, Literal
+
+from fastapi import FastAPI, Query, Request
+from starlette.responses import JSONResponse, Response
+
+from overnight.api import openai_shapes as shapes
+from overnight.api.application import answers, application
+from overnight.api.bodies import CreateBatch, documented, read_json
+from overnight.api.content import content_reply
+from overnight.api.dialects import Dialect
+from overnight.api.uploads import Uploads
+from overnight.domain.job import Job
+from overnight.service.files import Files
+from overnight.service.jobs import Jobs, SubmitJob
+
+LINE_RULES = "openai"
+
+
+class OpenAiRoutes:
+    """Reads requests, calls the use case, spells the answer; decides nothing."""
+
+    def __init__(self, files: Files, jobs: Jobs, uploads: Uploads) -> None:
+        self._files = files
+        self._jobs = jobs
+        self._uploads = uploads
+
+    def application(self) -> FastAPI:
+        app = application("Overnight: OpenAI Batch API")
+        get, post, delete = app.get, app.post, app.delete
+        post("/files", responses=answers(shapes.FileObject))(self.upload)
+        get("/files", responses=answers(shapes.FileList))(self.list_files)
+        get("/files/{file_id}", responses=answers(shapes.FileObject))(self.get_file)
+        get("/files/{file_id}/content")(self.content)
+        delete("/files/{file_id}", responses=answers(shapes.DeletedFile))(self.delete)
+        post(
+            "/batches",
+            responses=answers(shapes.Batch),
+            openapi_extra=documented(CreateBatch),
+        )(self.submit)
+        get("/batches", responses=answers(shapes.BatchList))(self.list_batches)
+        get("/batches/{batch_id}", responses=answers(shapes.Batch))(self.get_batch)
+        post("/batches/{batch_id}/cancel", responses=answers(shapes.Batch))(self.cancel)
+        return app
+
+    async def upload(self, request: Request) -> Response:
+        """Store a file: multipart with `purpose` and `file`, in any order."""
+        return await self._uploads.post(request, Dialect.OPENAI)
+
+    async def list_files(
+        self,
+        request: Request,
+        purpose: str | None = None,
+        after: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+        order: Literal["asc", "desc"] = "desc",
+    ) -> Response:
+        files, has_more = await self._files.page(
+            request.state.tenant,
+            purpose=purpose,
+            after=after,
+            limit=limit,
+            ascending=order == "asc",
+        )
+        return JSONResponse(shapes.file_list(files, has_more))
+
+    async def get_file(self, request: Request, file_id: str) -> Response:
+        return JSONResponse(
+            shapes.file_object(await self._files.get(file_id, request.state.tenant))
+        )
+
+    async def content(self, request: Request, file_id: str) -> Response:
+        """The bytes of a file; single ranges are served."""
+        content = await self._files.content(file_id, request.state.tenant)
+        return content_reply(content, request.headers.get("range"))
+
+    async def delete(self, request: Request, file_id: str) -> Response:
+        """Refused with 409 while a batch that has not ended refers to the file."""
+        await self._files.delete(file_id, request.state.tenant)
+        return JSONResponse(shapes.deleted_file(file_id))
+
+    async def submit(self, request: Request) -> Response:
+        """Create a batch; answered before the file is looked at."""
+        body = await read_json(request, CreateBatch)
+        wish = SubmitJob(
+            tenant=request.state.tenant,
+            input_file_id=body.input_file_id,
+            endpoint=body.endpoint,
+            line_rules=LINE_RULES,
+            completion_window=body.completion_window,
+            metadata=body.metadata,
+        )
+        return await self._batch(await self._jobs.submit(wish))
+
+    async def list_batches(
+        self,
+        request: Request,
+        after: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    ) -> Response:
+        jobs, has_more = await self._jobs.page(request.state.tenant, after=after, limit=limit)
+        waiting = await self._jobs.all_waiting_for(jobs)
+        batches = [shapes.batch(job, waiting.get(job.id)) for job in jobs]
+        return JSONResponse(shapes.batch_list(batches, has_more))
+
+    async def get_batch(self, request: Request, batch_id: str) -> Response:
+        return await self._batch(await self._jobs.get(batch_id, request.state.tenant))
+
+    async def cancel(self, request: Request, batch_id: str) -> Response:
+        """What is finished is kept and delivered; asking twice is fine."""
+        return await self._batch(await self._jobs.cancel(batch_id, request.state.tenant))
+
+    async def _batch(self, job: Job) -> Response:
+        return JSONResponse(shapes.batch(job, await self._jobs.waiting_for(job)))

@@ -1,0 +1,111 @@
+"""The routes of the Together dialect, under `/together/v1`."""
+
+from fastapi import FastAPI, Request
+from starlette.responses import JSONResponse, Response
+
+from overnight.api import together_shapes as shapes
+from overnight.api.application import answers, application
+from overnight.api.bodies import CreateBatchJob, documented, read_json
+from overnight.api.content import content_reply
+from overnight.api.dialects import Dialect
+from overnight.api.openai_shapes import deleted_file
+from overnight.api.uploads import Uploads
+from overnight.domain.job import Job
+from overnight.service.files import Files
+from overnight.service.jobs import Jobs, SubmitJob
+
+LINE_RULES = "together"
+
+
+class TogetherRoutes:
+    """Reads requests, calls the use case, spells the answer; decides nothing."""
+
+    def __init__(self, files: Files, jobs: Jobs, uploads: Uploads) -> None:
+        self._files = files
+        self._jobs = jobs
+        self._uploads = uploads
+
+    def application(self) -> FastAPI:
+        app = application("Overnight: Together Batch API")
+        get, post, delete = app.get, app.post, app.delete
+        file_model = answers(shapes.FileObject)
+        job_model = answers(shapes.BatchJob)
+        post("/files", responses=file_model)(self.upload)
+        post("/files/upload", responses=file_model)(self.upload)
+        get("/files", responses=answers(shapes.FileList))(self.list_files)
+        get("/files/{file_id}", responses=file_model)(self.get_file)
+        get("/files/{file_id}/content")(self.content)
+        post("/files/{file_id}/preprocess", responses=file_model)(self.preprocess)
+        delete("/files/{file_id}", responses=answers(shapes.DeletedFile))(self.delete)
+        post(
+            "/batches",
+            status_code=201,
+            responses=answers(shapes.CreatedJob, 201),
+            openapi_extra=documented(CreateBatchJob),
+        )(self.submit)
+        get("/batches", responses=answers(list[shapes.BatchJob]))(self.list_batches)
+        get("/batches/{batch_id}", responses=job_model)(self.get_batch)
+        post("/batches/{batch_id}/cancel", responses=job_model)(self.cancel)
+        return app
+
+    async def upload(self, request: Request) -> Response:
+        """Without a `file` part: 302 to where the bytes go. With one: store it."""
+        return await self._uploads.post(request, Dialect.TOGETHER)
+
+    async def list_files(self, request: Request) -> Response:
+        """All of them: this API has no paging."""
+        files, _ = await self._files.page(request.state.tenant)
+        data = [shapes.file_object(file) for file in files]
+        return JSONResponse(shapes.FileList(object="list", data=data))
+
+    async def get_file(self, request: Request, file_id: str) -> Response:
+        return JSONResponse(
+            shapes.file_object(await self._files.get(file_id, request.state.tenant))
+        )
+
+    async def content(self, request: Request, file_id: str) -> Response:
+        """The bytes of a file; single ranges are served."""
+        content = await self._files.content(file_id, request.state.tenant)
+        return content_reply(content, request.headers.get("range"))
+
+    async def preprocess(self, request: Request, file_id: str) -> Response:
+        """Third step of an upload. There is nothing left to do; asking twice is fine."""
+        return JSONResponse(
+            shapes.file_object(await self._files.uploaded(file_id, request.state.tenant))
+        )
+
+    async def delete(self, request: Request, file_id: str) -> Response:
+        """Refused with 409 while a batch that has not ended refers to the file."""
+        await self._files.delete(file_id, request.state.tenant)
+        return JSONResponse(deleted_file(file_id))
+
+    async def submit(self, request: Request) -> Response:
+        """Create a batch job; answered before the file is looked at."""
+        body = await read_json(request, CreateBatchJob)
+        wish = SubmitJob(
+            tenant=request.state.tenant,
+            input_file_id=body.input_file_id,
+            endpoint=body.endpoint,
+            line_rules=LINE_RULES,
+            completion_window=body.completion_window,
+            priority=body.priority or 0,
+        )
+        job = await self._jobs.submit(wish)
+        shape = shapes.batch_job(job, await self._jobs.waiting_for(job))
+        return JSONResponse(shapes.CreatedJob(job=shape), 201)
+
+    async def list_batches(self, request: Request) -> Response:
+        """A bare array of all of them: this API has no paging."""
+        jobs, _ = await self._jobs.page(request.state.tenant)
+        waiting = await self._jobs.all_waiting_for(jobs)
+        return JSONResponse([shapes.batch_job(job, waiting.get(job.id)) for job in jobs])
+
+    async def get_batch(self, request: Request, batch_id: str) -> Response:
+        return await self._job(await self._jobs.get(batch_id, request.state.tenant))
+
+    async def cancel(self, request: Request, batch_id: str) -> Response:
+        """What is finished is kept and delivered; asking twice is fine."""
+        return await self._job(await self._jobs.cancel(batch_id, request.state.tenant))
+
+    async def _job(self, job: Job) -> Response:
+        return JSONResponse(shapes.batch_job(job, await self._jobs.waiting_for(job)))

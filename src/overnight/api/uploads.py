@@ -1,0 +1,116 @@
+"""Uploads: in one request, or in Together's three steps.
+
+Together's clients ask for a place first (answered by a redirect that names it), put the bytes
+there without their key, and then confirm. What a form holds tells which of the two is meant.
+"""
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from overnight.api import openai_shapes, together_shapes
+from overnight.api.dialects import Dialect
+from overnight.api.forms import UploadForm, base_name, read_form
+from overnight.domain.errors import InvalidRequest
+from overnight.domain.file import StoredFile
+from overnight.service.files import Files, NewFile
+
+_LIFETIME_SECONDS_MIN: Final = 3600
+_LIFETIME_SECONDS_MAX: Final = 2_592_000
+"""30 days; both limits are those of the OpenAI API."""
+
+
+class Uploads:
+    """Answers what either dialect's clients send to store a file."""
+
+    def __init__(self, files: Files, public_url: str | None) -> None:
+        self._files = files
+        self._public_url = public_url
+
+    async def post(self, request: Request, dialect: Dialect) -> Response:
+        """`POST /files`: a form with the file in it, or one that only names it."""
+        tenant: str = request.state.tenant
+        async with self._files.incoming() as incoming:
+            form = await read_form(request, incoming)
+            if form.file_name is None:
+                return await self._reserve(request, form, dialect)
+            details = _details(tenant, form, form.file_name)
+            file = await self._files.add(incoming, details)
+        spoken = Dialect.TOGETHER if form.fields["purpose"] == "batch-api" else dialect
+        return JSONResponse(_shape(file, spoken))
+
+    async def put(self, request: Request) -> Response:
+        """`PUT /storage/{token}`: the bytes, on the right of the link alone; exactly 200."""
+        link = self._files.read_link(request.path_params["token"])
+        async with self._files.incoming() as incoming:
+            announced = request.headers.get("content-length", "")
+            incoming.refuse_over_limit(int(announced) if announced.isdigit() else 0)
+            async for chunk in request.stream():
+                await incoming.write(chunk)
+            await self._files.fulfil(link, incoming)
+        return Response(status_code=200)
+
+    async def _reserve(self, request: Request, form: UploadForm, dialect: Dialect) -> Response:
+        name = form.fields.get("file_name")
+        if name is None:
+            # OpenAI's npm client silently leaves a nameless blob out of the form.
+            wanted = "file" if dialect is Dialect.OPENAI else "file_name"
+            raise InvalidRequest(f"Missing required parameter: '{wanted}'.", param=wanted)
+        details = _details(request.state.tenant, form, base_name(name))
+        file, token = await self._files.reserve(details, form.fields.get("checksum"))
+        location = f"{self._public_base(request)}/storage/{token}"
+        return Response(
+            status_code=302, headers={"location": location, "x-together-file-id": file.id}
+        )
+
+    def _public_base(self, request: Request) -> str:
+        """Where the client reaches us: the clients take absolute addresses only."""
+        if self._public_url is not None:
+            return self._public_url.rstrip("/")
+        scheme = _first(request, "x-forwarded-proto") or request.url.scheme
+        host = _first(request, "x-forwarded-host") or request.url.netloc
+        return f"{scheme}://{host}"
+
+
+def _first(request: Request, header: str) -> str:
+    return request.headers.get(header, "").split(",")[0].strip()
+
+
+def _shape(file: StoredFile, dialect: Dialect) -> object:
+    if dialect is Dialect.TOGETHER:
+        return together_shapes.file_object(file)
+    return openai_shapes.file_object(file)
+
+
+def _details(tenant: str, form: UploadForm, name: str) -> NewFile:
+    purpose = form.fields.get("purpose")
+    if purpose is None:
+        raise InvalidRequest(
+            "Missing required parameter: 'purpose'.",
+            param="purpose",
+            code="missing_required_parameter",
+        )
+    return NewFile(
+        tenant=tenant,
+        name=name,
+        purpose=together_shapes.stored_purpose(purpose),
+        expires_after_seconds=_lifetime(form),
+    )
+
+
+def _lifetime(form: UploadForm) -> int | None:
+    anchor = form.fields.get("expires_after[anchor]")
+    seconds = form.fields.get("expires_after[seconds]")
+    if anchor is None and seconds is None:
+        return None
+    if anchor != "created_at":
+        raise InvalidRequest("The anchor must be 'created_at'.", param="expires_after[anchor]")
+    if seconds is None or not seconds.isdecimal():
+        raise InvalidRequest("Seconds must be an integer.", param="expires_after[seconds]")
+    if not _LIFETIME_SECONDS_MIN <= int(seconds) <= _LIFETIME_SECONDS_MAX:
+        raise InvalidRequest(
+            f"Seconds must be from {_LIFETIME_SECONDS_MIN} to {_LIFETIME_SECONDS_MAX}.",
+            param="expires_after[seconds]",
+        )
+    return int(seconds)

@@ -1,0 +1,255 @@
+"""Files: what users upload and what jobs leave behind."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from sqlalchemy import Connection
+
+from overnight.domain.errors import Conflict, Corrupt, InvalidRequest, Unavailable
+from overnight.domain.file import StoredFile
+from overnight.seams import ReadFile, Seams, Threads
+from overnight.service.incoming import Incoming, Received
+from overnight.service.upload_link import UploadLink
+from overnight.store import files as file_rows
+from overnight.store.blobs import Blobs
+from overnight.store.database import Database
+
+BATCH_INPUT: Final = "batch"
+BATCH_OUTPUT: Final = "batch_output"
+
+_NAME_LENGTH_MAX: Final = 255
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_PURPOSE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class FilesOptions:
+    """`secret` signs upload links and must outlive the process; at least 32 random bytes."""
+
+    secret: bytes
+    file_bytes_max: int = 50 * 1024**3
+    link_seconds: float = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """What the user says of a file. `expires_after_seconds` None keeps it until it is deleted."""
+
+    tenant: str
+    name: str
+    purpose: str
+    expires_after_seconds: int | None = None
+
+    def check(self) -> None:
+        """Raises `InvalidRequest`."""
+        if not _PURPOSE.fullmatch(self.purpose):
+            raise InvalidRequest(
+                f"'{self.purpose[:80]}' is no purpose; for a batch it is '{BATCH_INPUT}'.",
+                param="purpose",
+            )
+        if not 0 < len(self.name) <= _NAME_LENGTH_MAX:
+            raise InvalidRequest(
+                f"A file name has 1 to {_NAME_LENGTH_MAX} characters, this one {len(self.name)}.",
+                param="file",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """An open file. Holds nothing but the file, however slowly it is read; must be closed."""
+
+    file: StoredFile
+    _open: ReadFile
+    _threads: Threads
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes; raises `Corrupt` when there are fewer."""
+        data = await self._threads.run(partial(self._open.read_at, offset, length))
+        if len(data) != length:
+            raise Corrupt(f"{self.file.id} ends at byte {offset + len(data)}, too early.")
+        return data
+
+    def close(self) -> None:
+        self._open.close()
+
+
+class Files:
+    """Upload, describe, list, read and delete. `tenant` None means: whoever it belongs to."""
+
+    def __init__(
+        self, database: Database, blobs: Blobs, seams: Seams, options: FilesOptions
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._disk = seams.disk
+        self._clock = seams.clock
+        self._chance = seams.chance
+        self._options = options
+        self._writing = seams.threads("uploads")
+        self._reading = seams.threads("downloads")
+
+    def close(self) -> None:
+        """Waits for what its threads are doing."""
+        self._writing.close()
+        self._reading.close()
+
+    def incoming(self) -> Incoming:
+        """Where to write the bytes of an upload; give it to `add` or `fulfil` when all are in."""
+        path = self._blobs.incoming_path(self._chance.token(32))
+        return Incoming(path, self._disk, self._writing, self._options.file_bytes_max)
+
+    async def add(self, incoming: Incoming, details: NewFile) -> StoredFile:
+        """Keep an upload that came in one request: bytes first, then the row."""
+        details.check()
+        received = await incoming.finish()
+        file = self._described(details, received)
+        await self._writing.run(lambda: self._publish(incoming, file.id))
+        await self._database.write(lambda tx: file_rows.add(tx, file))
+        return file
+
+    async def reserve(self, details: NewFile, checksum: str | None) -> tuple[StoredFile, str]:
+        """First of three steps: a row without bytes, and the token of the link to put them.
+
+        `checksum` is the sha256 (hex) the bytes will have, if the client told.
+        """
+        details.check()
+        if checksum is not None and not _SHA256.fullmatch(checksum := checksum.lower()):
+            raise InvalidRequest("A checksum is a sha256 in 64 hex digits.", param="checksum")
+        file = self._described(details, None)
+        await self._database.write(lambda tx: file_rows.add(tx, file))
+        expires_at = int(self._clock.now() + self._options.link_seconds)
+        return file, UploadLink(file.id, expires_at, checksum).sign(self._options.secret)
+
+    def read_link(self, token: str) -> UploadLink:
+        """Raises `Forbidden`; ask before the bytes are read."""
+        return UploadLink.read(token, self._options.secret, self._clock.now())
+
+    async def fulfil(self, link: UploadLink, incoming: Incoming) -> StoredFile:
+        """Second step: the bytes arrived. May be done again, as clients do after a lost answer.
+
+        Raises `InvalidRequest` when the checksum is not the promised one, and `Conflict` when
+        other bytes would replace those a live job reads.
+        """
+        received = await incoming.finish()
+        if link.checksum is not None and received.sha256 != link.checksum:
+            raise InvalidRequest(
+                f"The bytes have the sha256 {received.sha256}, promised was {link.checksum}.",
+                param="checksum",
+                code="checksum_mismatch",
+            )
+        file = await self._database.read(lambda tx: file_rows.get(tx, link.file_id))
+        if file.status == "ready" and file.sha256 != received.sha256:
+            # Pending first: a crash half-way must not leave a row that describes other bytes.
+            await self._database.write(partial(self._reopen, file_id=file.id))
+        if file.status == "pending" or file.sha256 != received.sha256:
+            await self._database.write(self._replacement(file.id, incoming, received))
+        return await self.get(file.id, None)
+
+    async def get(self, file_id: str, tenant: str | None) -> StoredFile:
+        """Raises `NotFound`."""
+        return await self._database.read(lambda tx: file_rows.get(tx, file_id, tenant))
+
+    async def uploaded(self, file_id: str, tenant: str | None) -> StoredFile:
+        """Raises `NotFound`, and `InvalidRequest` before the bytes are there."""
+        file = await self.get(file_id, tenant)
+        if file.status != "ready":
+            raise InvalidRequest(
+                f"The bytes of {file.id} have not been uploaded yet.",
+                param="id",
+                code="file_not_ready",
+            )
+        return file
+
+    async def page(
+        self,
+        tenant: str,
+        *,
+        purpose: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        ascending: bool = False,
+    ) -> tuple[list[StoredFile], bool]:
+        """Newest first unless `ascending`; the flag says whether more follow."""
+        return await self._database.read(
+            lambda tx: file_rows.page(tx, tenant, purpose, after, limit, ascending)
+        )
+
+    async def content(self, file_id: str, tenant: str | None) -> Content:
+        """Raises `NotFound`, `InvalidRequest` before the bytes are there, and `Corrupt`."""
+        file = await self.uploaded(file_id, tenant)
+        opened = await self._reading.run(lambda: self._open(file))
+        return Content(file, opened, self._reading)
+
+    async def delete(self, file_id: str, tenant: str) -> None:
+        """Raises `NotFound`, and `Conflict` while a live job refers to the file."""
+        now = self._clock.now()
+
+        def forget(tx: Connection) -> None:
+            file_rows.get(tx, file_id, tenant)
+            _refuse_in_use(tx, file_id, "deleted")
+            file_rows.forget(tx, file_id, now)
+
+        await self._database.write(forget)
+
+    def _described(self, details: NewFile, received: Received | None) -> StoredFile:
+        now = self._clock.now()
+        lifetime = details.expires_after_seconds
+        return StoredFile(
+            id=f"file-{self._chance.token(24)}",
+            tenant=details.tenant,
+            name=details.name,
+            purpose=details.purpose,
+            bytes=received.bytes if received else 0,
+            sha256=received.sha256 if received else None,
+            created_at=now,
+            expires_at=None if lifetime is None else now + lifetime,
+            lines=None,
+            status="ready" if received else "pending",
+        )
+
+    def _replacement(
+        self, file_id: str, incoming: Incoming, received: Received
+    ) -> Callable[[Connection], None]:
+        def replace(tx: Connection) -> None:
+            # Inside the transaction, so that of two PUTs at once the bytes and the row that
+            # stay are of the same one.
+            file_rows.get(tx, file_id)
+            self._publish(incoming, file_id)
+            file_rows.complete(tx, file_id, received.bytes, received.sha256)
+
+        return replace
+
+    @staticmethod
+    def _reopen(tx: Connection, file_id: str) -> None:
+        _refuse_in_use(tx, file_id, "replaced")
+        file_rows.reopen(tx, file_id)
+
+    def _publish(self, incoming: Incoming, file_id: str) -> None:
+        try:
+            self._disk.publish(incoming.path, self._blobs.file_path(file_id))
+        except OSError as error:
+            raise Unavailable(f"The upload can not be stored: {error.strerror}.") from error
+
+    def _open(self, file: StoredFile) -> ReadFile:
+        try:
+            opened = self._disk.open(self._blobs.file_path(file.id))
+        except FileNotFoundError as error:
+            raise Corrupt(f"The bytes of {file.id} are missing.") from error
+        except OSError as error:
+            raise Unavailable(f"{file.id} can not be read: {error.strerror}.") from error
+        if opened.size() != file.bytes:
+            opened.close()
+            raise Corrupt(f"{file.id} has not the {file.bytes} bytes it was stored with.")
+        return opened
+
+
+def _refuse_in_use(tx: Connection, file_id: str, what: str) -> None:
+    if file_rows.is_file_in_use(tx, file_id):
+        raise Conflict(
+            f"{file_id} can not be {what} while a batch that has not ended refers to it; "
+            "cancel the batch or wait for its end.",
+            code="file_in_use",
+        )
