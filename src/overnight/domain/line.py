@@ -6,23 +6,19 @@ result line, exactly as the user wrote them.
 """
 
 import re
-from typing import Final, NoReturn
+from typing import Final
 
 import msgspec
 from msgspec import Raw
 
+from overnight.domain import line_faults
+from overnight.domain.line_faults import is_given
 from overnight.domain.request import Fault, LineRules
 
 ENDPOINTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 """What a line's `url` may be when the job names no endpoint."""
 
-EXCERPT_CHARACTERS_MAX: Final = 80
-
 _ABSENT: Final = Raw(b"")
-_NOTHING: Final = (b"", b"null")
-"""A field that is null says as much as one that is not there."""
-
-_BYTE_IN_ERROR: Final = re.compile(r" \(byte (\d+)\)$")
 
 
 class CheckedLine(msgspec.Struct, frozen=True, gc=False):
@@ -57,7 +53,9 @@ class _Fields(msgspec.Struct, gc=False):
     body: Raw = _ABSENT
 
 
-class _BodyFields(msgspec.Struct, gc=False):
+class _HeadFields(msgspec.Struct, gc=False):
+    """The same of a body."""
+
     model: Raw = _ABSENT
     stream: Raw = _ABSENT
 
@@ -72,7 +70,7 @@ class _Refused(Exception):  # noqa: N818  never leaves this module
 
 _decode_head: Final = msgspec.json.Decoder(_Head).decode
 _decode_fields: Final = msgspec.json.Decoder(_Fields).decode
-_decode_body_fields: Final = msgspec.json.Decoder(_BodyFields).decode
+_decode_head_fields: Final = msgspec.json.Decoder(_HeadFields).decode
 _decode_string: Final = msgspec.json.Decoder(str).decode
 
 
@@ -80,11 +78,12 @@ class LineChecker:
     """Checks lines against one set of rules."""
 
     def __init__(self, rules: LineRules) -> None:
-        self._rules = rules
+        self._endpoints = ENDPOINTS if rules.endpoint is None else (rules.endpoint,)
+        self._routed = rules.routed
         self._line_bytes_max = rules.line_bytes_max
-        endpoints = ENDPOINTS if rules.endpoint is None else (rules.endpoint,)
-        self._urls = {None: None} | {url.encode(): url for url in endpoints}
-        self._match = _usual_opening(rules, endpoints).match
+        self._custom_id_bytes_max = rules.custom_id_bytes_max
+        self._urls = {url.encode(): url for url in self._endpoints}
+        self._match_opening = _usual_opening(rules, self._endpoints).match
 
     def check(self, line: bytes, number: int) -> CheckedLine | Fault | None:
         """Judge one line, given without its line break; None when it is blank.
@@ -94,12 +93,12 @@ class LineChecker:
         parsing the body alone proves the whole line. What is not recognised as such a line,
         for whatever reason, is examined field by field.
         """
-        opening = self._match(line)
+        opening = self._match_opening(line)
         if (
             opening is not None
             and line[-2:] == b"}}"
-            and (line.isascii() or _is_utf8(line))
             and len(line) <= self._line_bytes_max
+            and (line.isascii() or _is_utf8(line))
         ):
             body_offset = opening.end()
             try:
@@ -115,7 +114,7 @@ class LineChecker:
                     len(line) - 1 - body_offset,
                     opening.start(1) - 1,
                     len(custom_id) + 2,
-                    self._urls[url],
+                    self._urls[url] if url else None,
                 )
         return self._examine(line, number)
 
@@ -125,11 +124,23 @@ class LineChecker:
         try:
             return self._parts(line)
         except _Refused as refused:
-            return msgspec.structs.replace(refused.fault, line=number)
+            fault = refused.fault
+        except UnicodeDecodeError as error:
+            fault = line_faults.not_utf8(line, error)
+        except msgspec.DecodeError as error:
+            fault = line_faults.not_json(line, error)
+        except RecursionError:
+            fault = line_faults.too_deep(line)
+        return msgspec.structs.replace(fault, line=number)
 
     def _parts(self, line: bytes) -> CheckedLine:
-        """Raises `_Refused` at the first fault, in the order a reader would look for them."""
-        fields = self._fields(line)
+        """Raises at the first fault: `_Refused`, or what the decoders raise."""
+        if len(line) > self._line_bytes_max:
+            raise _Refused(line_faults.too_long(line, self._line_bytes_max))
+        if not line.isascii():
+            # The decoder skips what it is not asked for without checking its UTF-8.
+            str(line, "utf-8")
+        fields = _decode_fields(line)
         token = bytes(fields.custom_id)
         custom_id = self._custom_id(token)
         self._check_method(bytes(fields.method))
@@ -146,86 +157,20 @@ class LineChecker:
             url,
         )
 
-    def _fields(self, line: bytes) -> _Fields:
-        if len(line) > self._line_bytes_max:
-            _refuse(
-                "line_too_long",
-                f"This line is longer than {self._line_bytes_max:,} bytes; "
-                "shorten the request or split it.",
-                None,
-                line,
-            )
-        try:
-            # What is skipped while decoding is not checked for UTF-8.
-            if not line.isascii():
-                str(line, "utf-8")
-            return _decode_fields(line)
-        except UnicodeDecodeError as error:
-            _refuse(
-                "invalid_utf8",
-                f"This line is not UTF-8: byte 0x{line[error.start]:02x} at position "
-                f"{error.start} does not belong; save the file as UTF-8.",
-                None,
-                line[max(0, error.start - EXCERPT_CHARACTERS_MAX // 2) :],
-            )
-        except msgspec.ValidationError:
-            _refuse(
-                "invalid_json_line",
-                "This line is not a JSON object; each line must be one object "
-                'such as {"custom_id": …, "body": {…}}.',
-                None,
-                line,
-            )
-        except msgspec.DecodeError as error:
-            _refuse_json(line, str(error))
-        except RecursionError:
-            _refuse(
-                "invalid_json_line", "This line's JSON is nested too deeply to be read.", None, line
-            )
-
     def _custom_id(self, token: bytes) -> bytes:
-        most = self._rules.custom_id_bytes_max
-        right = f"Give each line a string of 1 to {most} bytes, unique in the file."
-        if token in _NOTHING:
-            _refuse_missing("custom_id", right)
-        if token[:1] != b'"':
-            _refuse("invalid_custom_id", f"custom_id is not a string. {right}", "custom_id", token)
-        plain = b"\\" not in token
-        custom_id = token[1:-1] if plain else _decode_string(token).encode()
-        if not 0 < len(custom_id) <= most:
-            what = "longer than that" if custom_id else "empty"
-            _refuse("invalid_custom_id", f"custom_id is {what}. {right}", "custom_id", token)
+        custom_id = _text(token)
+        if not 0 < len(custom_id) <= self._custom_id_bytes_max:
+            raise _Refused(line_faults.bad_custom_id(token, self._custom_id_bytes_max))
         return custom_id
 
     def _check_method(self, token: bytes) -> None:
-        if token == b'"POST"':
-            return
-        right = 'It must be "POST".'
-        if token in _NOTHING:
-            if self._rules.routed:
-                _refuse_missing("method", right)
-            return
-        value = _string_or_none(token)
-        if value == "FILE":
-            right = (
-                'Requests that name a file by URL are not supported; use "POST" and a JSON body.'
-            )
-        if value != "POST":
-            _refuse("invalid_method", f"method is {_quote(token)}. {right}", "method", token)
+        if token != b'"POST"' and (is_given(token) or self._routed) and _text(token) != b"POST":
+            raise _Refused(line_faults.bad_method(token))
 
     def _url(self, token: bytes) -> str | None:
-        endpoint = self._rules.endpoint
-        right = f"It must be '{endpoint}', the batch's endpoint."
-        if endpoint is None:
-            right = f"It must be one of {', '.join(ENDPOINTS)}."
-        if token in _NOTHING:
-            if self._rules.routed:
-                _refuse_missing("url", right)
-            return None
-        value = _string_or_none(token)
-        url = self._urls.get(value.encode()) if value else None
-        if url is None:
-            _refuse("invalid_url", f"url is {_quote(token)}. {right}", "url", token)
+        url = self._urls.get(_text(token))
+        if url is None and (is_given(token) or self._routed):
+            raise _Refused(line_faults.bad_url(token, self._endpoints))
         return url
 
 
@@ -242,27 +187,24 @@ def _usual_opening(rules: LineRules, endpoints: tuple[str, ...]) -> re.Pattern[b
 
 
 def _model(body: bytes) -> str:
-    """The model a body asks for; refuses what no body may say."""
-    if body in _NOTHING:
-        _refuse_missing("body", "It must be an object, the request as the endpoint takes it.")
+    """The model a body asks for; raises `_Refused` for what no body may say."""
     if body[:1] != b"{":
-        _refuse("invalid_request", "body must be an object.", "body", body)
-    fields = _decode_body_fields(body)
+        raise _Refused(line_faults.bad_body(body))
+    try:
+        head = _decode_head(body)
+        if head.model and not head.stream:
+            return head.model
+    except msgspec.ValidationError:
+        pass  # A field has another type; which one is found out below.
+    fields = _decode_head_fields(body)
     stream = bytes(fields.stream)
-    if stream not in _NOTHING and stream != b"false":
-        _refuse(
-            "streaming_unsupported",
-            "A batch's replies can not be streamed; leave 'stream' out or set it to false.",
-            "body.stream",
-            stream,
-        )
-    model = bytes(fields.model)
-    value = _string_or_none(model)
-    if not value:
-        right = "It must be the name of a model, as a string that is not empty."
-        what = "is missing" if model in _NOTHING else f"is {_quote(model)}"
-        _refuse("invalid_request", f"body.model {what}. {right}", "body.model", model)
-    return value
+    if is_given(stream) and stream != b"false":
+        raise _Refused(line_faults.streaming(stream))
+    token = bytes(fields.model)
+    model = _text(token)
+    if not model:
+        raise _Refused(line_faults.bad_model(token))
+    return model.decode()
 
 
 def _locate(line: bytes, part: bytes, key: bytes) -> int:
@@ -279,41 +221,16 @@ def _locate(line: bytes, part: bytes, key: bytes) -> int:
     return line.find(part)
 
 
+def _text(token: bytes) -> bytes:
+    """The value of a JSON string in UTF-8; empty for any other token."""
+    if token[:1] != b'"':
+        return b""
+    return _decode_string(token).encode() if b"\\" in token else token[1:-1]
+
+
 def _is_utf8(line: bytes) -> bool:
     try:
         str(line, "utf-8")
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _string_or_none(token: bytes) -> str | None:
-    return _decode_string(token) if token[:1] == b'"' else None
-
-
-def _quote(token: bytes) -> str:
-    return _excerpt(token, 40)
-
-
-def _excerpt(text: bytes, most: int = EXCERPT_CHARACTERS_MAX) -> str:
-    """The beginning of `text`, at most `most` characters."""
-    shown = text[: most * 4 + 4].decode("utf-8", "replace").strip()
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
-
-
-def _refuse(code: str, message: str, param: str | None, text: bytes) -> NoReturn:
-    raise _Refused(Fault(code, message, param=param, excerpt=_excerpt(text) or None))
-
-
-def _refuse_missing(name: str, right: str) -> NoReturn:
-    message = f"Missing required parameter: '{name}'. {right}"
-    raise _Refused(Fault("missing_required_parameter", message, param=name))
-
-
-def _refuse_json(line: bytes, error: str) -> NoReturn:
-    """`error` is the decoder's; the excerpt begins shortly before the byte it names."""
-    reason = error.removeprefix("JSON is malformed: ")
-    found = _BYTE_IN_ERROR.search(reason)
-    start = max(0, int(found[1]) - EXCERPT_CHARACTERS_MAX // 2) if found else 0
-    message = f"This line is not parseable as valid JSON: {reason}."
-    _refuse("invalid_json_line", message, None, line[start:])

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from xxhash import xxh3_64_intdigest, xxh3_128
 
 from overnight.domain.line import CheckedLine, LineChecker
+from overnight.domain.line_faults import shortened
 from overnight.domain.plan import RECORD, CutShard, ShardCutter, ShardPlan
 from overnight.domain.request import FAULTS_MAX, Fault, LineRules
 from overnight.seams import AppendFile, ReadFile
@@ -17,6 +18,7 @@ MODELS_MAX: Final = 1_000
 """Distinct models per file; an unfinished shard of each is held in memory."""
 
 MODEL_CHARACTERS_MAX: Final = 512
+_MODELS_NAMED_MAX: Final = 20
 LINES_MAX: Final = 2**32 - 1
 """What a plan record can count."""
 
@@ -81,8 +83,8 @@ class Validation:
     ) -> None:
         self.faults: list[Fault] = []
         """Sorted by line, `FAULTS_MAX` at most; those of the whole file come first."""
-        self.plan: ValidatedPlan | None = None
-        """Set when `steps` is exhausted and there is no fault."""
+        self.plan: ValidatedPlan
+        """There when `steps` is exhausted and there is no fault."""
         self._input = input
         self._plan_file = plan_file
         self._rules = rules
@@ -171,12 +173,11 @@ class Validation:
     def _model_fault(self, model: str, line: int) -> Fault | None:
         served = self._served_models
         if served is not None and model not in served:
-            there_are = ", ".join(sorted(served)) or "none"
-            message = f"The model '{_shown(model)}' is not served; there are: {there_are}."
-            return Fault("model_not_found", message, line, "body.model", _shown(model))
+            message = f"The model '{shortened(model)}' is not served; {_there_are(served)}."
+            return Fault("model_not_found", message, line, "body.model", shortened(model))
         if len(model) > MODEL_CHARACTERS_MAX or not model.isprintable():
             message = f"body.model must be at most {MODEL_CHARACTERS_MAX} printable characters."
-            return Fault("invalid_request", message, line, "body.model", _shown(model))
+            return Fault("invalid_request", message, line, "body.model", shortened(model))
         return None
 
     def _compare_url(self, url: str | None, line: int) -> None:
@@ -265,11 +266,15 @@ class Validation:
         self.faults.append(Fault("empty_file", message))
 
 
+def _there_are(models: frozenset[str]) -> str:
+    if not models:
+        return "there are none"
+    named = ", ".join(sorted(models)[:_MODELS_NAMED_MAX])
+    more = len(models) - _MODELS_NAMED_MAX
+    return f"there are: {named}" + (f" and {more} more" if more > 0 else "")
+
+
 def _duplicate(custom_id: bytes, line: int, first: int) -> Fault:
-    shown = _shown(custom_id.decode())
+    shown = shortened(custom_id.decode())
     message = f"custom_id '{shown}' is already used on line {first}; each must be unique."
     return Fault("duplicate_custom_id", message, line, "custom_id", shown)
-
-
-def _shown(text: str) -> str:
-    return text if len(text) <= 80 else text[:79] + "…"
