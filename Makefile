@@ -15,7 +15,7 @@ help:  ## list the targets
 
 setup:  ## make .venv from the locks, where it is not up to date
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "Python 3.11 or newer is needed, and \`$(PYTHON)\` is not: name one with \`make PYTHON=…\`." >&2; exit 2; }
+		echo "Python 3.11 or newer is needed, and \`$(PYTHON)\` is older or not there: name one with \`make PYTHON=…\`." >&2; exit 2; }
 	@$(PYTHON) tools/environment.py
 
 demo: setup  ## the whole service with a simulated engine, in under a minute
@@ -52,6 +52,6 @@ bench: setup  ## what a request costs, against bare and common clients
 	@$(BIN)/python -m bench $(ARGS)
 
 clean:  ## remove .venv, caches and what was built
-	@rm -rf .venv .venv.lock .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	@rm -rf .venv .venv.making .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		.import_linter_cache build dist
 	@find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 """Make a virtual environment from a hashed lock: once, and again when what it came from changes.
 
-    python tools/environment.py          the checkout's own, in .venv
+python tools/environment.py          the checkout's own, in .venv
 """
 
 import fcntl
@@ -75,8 +75,8 @@ class Environment:
     @contextmanager
     def _held(self) -> Iterator[None]:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with self.folder.with_name(self.folder.name + ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self.folder.with_name(self.folder.name + ".making").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
             yield
 
 

@@ -48,7 +48,7 @@ def main() -> int:
             made.result()
         except subprocess.CalledProcessError as failure:
             failed += 1
-            sys.stderr.write(f"{failure.output}\nCould not install {name}; the lines above say why.\n")
+            sys.stderr.write(f"{failure.output}\nCould not install {name}; pip says why.\n")
     return 1 if failed else 0
 
 
