@@ -83,8 +83,8 @@ class Validation:
     ) -> None:
         self.faults: list[Fault] = []
         """Sorted by line, `FAULTS_MAX` at most; those of the whole file come first."""
-        self.plan: ValidatedPlan
-        """There when `steps` is exhausted and there is no fault."""
+        self.plan: ValidatedPlan | None = None
+        """Set when `steps` is exhausted and there is no fault."""
         self._input = input
         self._plan_file = plan_file
         self._rules = rules
