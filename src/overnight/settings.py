@@ -198,8 +198,11 @@ class Assignment(_Frozen):
     settings: Settings
     worker_id: str
     """Fresh at each process start; names this incarnation in the database."""
-    replaces: str | None = None
-    """The incarnation that had this place before and is dead: its claims may be taken at once."""
+    replaces: tuple[str, ...] = ()
+    """Dead incarnations that had this place before: their claims may be taken at once.
+
+    Several, because one may die before it has reclaimed its predecessor.
+    """
 
     def to_line(self) -> bytes:
         return self.model_dump_json(context=_REVEAL).encode() + b"\n"

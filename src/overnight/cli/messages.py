@@ -1,0 +1,71 @@
+"""How commands end: exit codes, and errors as one readable line each."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import NoReturn
+
+from overnight.domain.errors import CallerFault, ConfigurationError, OvernightError
+
+
+class ExitCode(IntEnum):
+    """The same for all commands."""
+
+    OK = 0
+    OUR_FAILURE = 1
+    USAGE = 2
+    """Wrong usage or configuration."""
+    INPUT_REFUSED = 3
+    """The input has faults; nothing was sent."""
+    SOME_FAILED = 4
+    """Finished, but some requests failed."""
+    NOT_FINISHED = 5
+    """Cancelled or expired."""
+    INTERRUPTED = 128 + signal.SIGINT
+
+
+def say_error(message: str, *hints: str) -> None:
+    """`error: …` and `hint: …` lines on standard error."""
+    for line in message.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    for hint in hints:
+        print(f"hint: {hint}", file=sys.stderr)
+
+
+def fail(code: ExitCode, message: str, *hints: str) -> NoReturn:
+    say_error(message, *hints)
+    raise SystemExit(int(code))
+
+
+def exit_code(error: OvernightError) -> ExitCode:
+    """A caller's fault on the command line is wrong usage."""
+    match error:
+        case CallerFault() | ConfigurationError():
+            return ExitCode.USAGE
+        case _:
+            return ExitCode.OUR_FAILURE
+
+
+@contextmanager
+def told(debug: bool = False) -> Iterator[None]:
+    """Tell our errors in a line and exit; notes of an exception are its hints.
+
+    What is not ours is a defect and keeps its traceback, as everything does with `debug`.
+    """
+    try:
+        yield
+    except OvernightError as error:
+        if debug:
+            raise
+        fail(exit_code(error), str(error), *getattr(error, "__notes__", ()))
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
+    except BrokenPipeError:
+        # The reader of our output had enough (`| head`): not worth a word. Closing standard
+        # error keeps the interpreter from complaining when it flushes the rest at exit.
+        sys.stderr.close()
+        raise SystemExit(int(ExitCode.OK)) from None
