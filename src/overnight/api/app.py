@@ -8,11 +8,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from overnight.api.auth import Authentication
+from overnight.api.auth import Access, Authentication
 from overnight.api.dialects import DialectPaths
 from overnight.api.faults import HANDLERS, fault_reply
 from overnight.api.openai import OpenAiRoutes
-from overnight.api.options import ApiOptions
 from overnight.api.request_ids import RequestIds
 from overnight.api.together import TogetherRoutes
 from overnight.api.uploads import Uploads
@@ -31,6 +30,14 @@ class Services:
     jobs: Jobs
     health: Health
     chance: Chance
+
+
+@dataclass(frozen=True, slots=True)
+class ApiOptions:
+    """`public_url` is where clients reach us, if not where their `Host` header says."""
+
+    access: Access
+    public_url: str | None = None
 
 
 def create_app(services: Services, options: ApiOptions) -> ASGIApp:
@@ -52,7 +59,7 @@ def create_app(services: Services, options: ApiOptions) -> ASGIApp:
         exception_handlers=dict(HANDLERS),
     )
     root.router.redirect_slashes = False
-    return RequestIds(Authentication(DialectPaths(root), options), services.chance)
+    return RequestIds(Authentication(DialectPaths(root), options.access), services.chance)
 
 
 class Probes:

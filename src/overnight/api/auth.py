@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -11,7 +12,6 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from overnight.api.faults import fault_reply
-from overnight.api.options import ApiOptions
 from overnight.domain.errors import CallerFault, Forbidden, Unauthenticated
 
 LOCAL_TENANT: Final = "local"
@@ -19,6 +19,20 @@ LOCAL_TENANT: Final = "local"
 _PROBES: Final = frozenset({"/healthz", "/readyz"})
 _SIGNED_PREFIX: Final = "/storage/"
 """These URLs are their own right: the clients send no key with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may come in.
+
+    `open_mode` asks for no key. `loopback_only` then takes callers from this machine alone, and
+    of the browsers among them only pages that come from this machine too; without it anybody
+    who reaches the port is let in.
+    """
+
+    api_keys: tuple[str, ...] = ()
+    open_mode: bool = True
+    loopback_only: bool = True
 
 
 class Keyring:
@@ -40,10 +54,10 @@ class Keyring:
 class Authentication:
     """ASGI layer: sets `state["tenant"]`, or answers 401 or 403 before anything is read."""
 
-    def __init__(self, app: ASGIApp, options: ApiOptions) -> None:
+    def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
-        self._options = options
-        self._keyring = Keyring(options.api_keys)
+        self._access = access
+        self._keyring = Keyring(access.api_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in _PROBES:
@@ -56,8 +70,8 @@ class Authentication:
 
     def _tenant(self, scope: Scope) -> str | None:
         headers = Headers(scope=scope)
-        if self._options.open_mode:
-            if self._options.loopback_only:
+        if self._access.open_mode:
+            if self._access.loopback_only:
                 _demand_loopback(scope.get("client"), headers)
             return LOCAL_TENANT
         if scope["path"].startswith(_SIGNED_PREFIX):

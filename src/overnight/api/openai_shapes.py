@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from typing_extensions import TypedDict
 
-from overnight.domain.file import StoredFile
+from overnight.domain.file import FileStatus, StoredFile
 from overnight.domain.job import TERMINAL, Job, JobStatus
 
 _S = JobStatus
@@ -170,7 +170,7 @@ def file_object(file: StoredFile) -> FileObject:
         "expires_at": None if file.expires_at is None else int(file.expires_at),
         "filename": file.name,
         "purpose": file.purpose,
-        "status": "processed" if file.status == "ready" else "uploaded",
+        "status": "processed" if file.status is FileStatus.READY else "uploaded",
         "status_details": None,
     }
 

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from typing_extensions import TypedDict
 
 from overnight.api.openai_shapes import DeletedFile, RequestCounts, Usage, request_counts, usage
-from overnight.domain.file import StoredFile
+from overnight.domain.file import FileStatus, StoredFile
 from overnight.domain.job import TERMINAL, Job, JobStatus
 from overnight.domain.request import Fault
 
@@ -113,7 +113,7 @@ def batch_job(job: Job, waiting_for: str | None) -> BatchJob:
 
 
 def file_object(file: StoredFile) -> FileObject:
-    ready = file.status == "ready"
+    ready = file.status is FileStatus.READY
     suffix = PurePath(file.name).suffix.lower()
     return {
         "id": file.id,

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from overnight.domain.errors import Conflict, Corrupt, InvalidRequest, Unavailable
-from overnight.domain.file import StoredFile
+from overnight.domain.file import FileStatus, StoredFile
 from overnight.seams import ReadFile, Seams, Threads
 from overnight.service.incoming import Incoming, Received
 from overnight.service.upload_link import UploadLink
@@ -141,10 +141,10 @@ class Files:
                 code="checksum_mismatch",
             )
         file = await self._database.read(lambda tx: file_rows.get(tx, link.file_id))
-        if file.status == "ready" and file.sha256 != received.sha256:
+        if file.status is FileStatus.READY and file.sha256 != received.sha256:
             # Pending first: a crash half-way must not leave a row that describes other bytes.
             await self._database.write(partial(self._reopen, file_id=file.id))
-        if file.status == "pending" or file.sha256 != received.sha256:
+        if file.status is FileStatus.PENDING or file.sha256 != received.sha256:
             await self._database.write(self._replacement(file.id, incoming, received))
         return await self.get(file.id, None)
 
@@ -155,7 +155,7 @@ class Files:
     async def uploaded(self, file_id: str, tenant: str | None) -> StoredFile:
         """Raises `NotFound`, and `InvalidRequest` before the bytes are there."""
         file = await self.get(file_id, tenant)
-        if file.status != "ready":
+        if file.status is not FileStatus.READY:
             raise InvalidRequest(
                 f"The bytes of {file.id} have not been uploaded yet.",
                 param="id",
@@ -207,7 +207,7 @@ class Files:
             created_at=now,
             expires_at=None if lifetime is None else now + lifetime,
             lines=None,
-            status="ready" if received else "pending",
+            status=FileStatus.READY if received else FileStatus.PENDING,
         )
 
     def _replacement(

@@ -35,6 +35,6 @@ class Health:
 
     def _missing_blobs(self) -> list[str]:
         try:
-            return [] if self._disk.free_bytes(self._blobs.root) > 0 else ["disk space"]
+            return [] if self._disk.free_bytes(self._blobs.file_path("any").parent) > 0 else ["disk space"]
         except OSError:
             return ["blobs"]

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from overnight.domain.errors import Conflict, InvalidRequest, NotFound
-from overnight.domain.file import StoredFile
+from overnight.domain.file import FileStatus, StoredFile
 from overnight.domain.job import TERMINAL, Job, JobEvent, JobStatus
 from overnight.seams import Seams
 from overnight.service.files import BATCH_INPUT
@@ -18,7 +18,8 @@ from overnight.store import lanes, shards, workers
 from overnight.store.database import Database
 
 WINDOW: Final = "24h"
-WINDOW_SECONDS: Final = 24 * 3600
+WINDOW_SECONDS: Final = 24 * 3600.0
+DEFAULT_ENDPOINTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 
 _METADATA_PAIRS_MAX: Final = 16
 _METADATA_KEY_MAX: Final = 64
@@ -27,9 +28,13 @@ _METADATA_VALUE_MAX: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class JobsOptions:
-    """`endpoints` are the paths a job may be for, as the requests of its file name them."""
+    """`endpoints` are the paths a job may be for, as the requests of its file name them.
 
-    endpoints: tuple[str, ...] = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+    `window_seconds` is how long a job has; clients know it only by its name, `24h`.
+    """
+
+    endpoints: tuple[str, ...] = DEFAULT_ENDPOINTS
+    window_seconds: float = WINDOW_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,8 @@ class Jobs:
 
         def create(tx: Connection) -> Job:
             file = _input_file(tx, wish)
-            job_rows.create(tx, _new_job(job_id, wish, file, now))
+            deadline = now + self._options.window_seconds
+            job_rows.create(tx, _new_job(job_id, wish, file, now, deadline))
             return job_rows.get(tx, job_id)
 
         return await self._database.write(create)
@@ -166,7 +172,7 @@ def _input_file(tx: Connection, wish: SubmitJob) -> StoredFile:
             param="input_file_id",
             code="file_not_found",
         ) from error
-    if file.status != "ready":
+    if file.status is not FileStatus.READY:
         raise InvalidRequest(
             f"The bytes of {file.id} have not been uploaded yet.",
             param="input_file_id",
@@ -182,7 +188,7 @@ def _input_file(tx: Connection, wish: SubmitJob) -> StoredFile:
     return file
 
 
-def _new_job(job_id: str, wish: SubmitJob, file: StoredFile, now: float) -> Job:
+def _new_job(job_id: str, wish: SubmitJob, file: StoredFile, now: float, deadline: float) -> Job:
     return Job(
         id=job_id,
         tenant=wish.tenant,
@@ -192,7 +198,7 @@ def _new_job(job_id: str, wish: SubmitJob, file: StoredFile, now: float) -> Job:
         line_rules=wish.line_rules,
         status=JobStatus.VALIDATING,
         created_at=now,
-        deadline=now + WINDOW_SECONDS,
+        deadline=deadline,
         completion_window=wish.completion_window or WINDOW,
         metadata=wish.metadata,
         priority=wish.priority,
