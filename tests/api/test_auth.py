@@ -5,8 +5,9 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from overnight.api.auth import Access, Authentication, Keyring
 from starlette.types import Message, Receive, Scope, Send
+
+from overnight.api.auth import Access, Authentication, Keyring
 
 KEYED = Access(api_keys=("one", "two"), open_mode=False)
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from overnight.api.content import ByteRange, parse_range
 
 WHOLE = ByteRange(0, 10)

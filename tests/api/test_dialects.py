@@ -1,9 +1,10 @@
 """Which client is taken for which dialect, and where its paths lead."""
 
 import pytest
+from starlette.datastructures import Headers
+
 from overnight.api.dialects import api_path
 from overnight.domain.errors import InvalidRequest
-from starlette.datastructures import Headers
 
 TOGETHER = [
     {"user-agent": "Together/v1 PythonBindings/1.5.35"},

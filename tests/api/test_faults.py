@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+
 from overnight.api.faults import STATUS_OF, fault_reply, status_of
 from overnight.domain import errors
 

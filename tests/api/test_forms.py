@@ -1,8 +1,11 @@
 """Upload forms, however they are cut on the way."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from overnight.api.forms import _FormReader, base_name
 from overnight.domain.errors import InvalidRequest, LimitExceeded
 
@@ -17,11 +20,7 @@ def part(name: str, body: bytes, filename: str | None = None) -> bytes:
 def read(body: bytes, cuts: list[int]) -> tuple[dict[str, str], str | None, bytes]:
     reader = _FormReader(b"XX")
     edges = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
-    pieces = [
-        piece
-        for start, end in zip(edges, edges[1:], strict=False)
-        for piece in reader.feed(body[start:end])
-    ]
+    pieces = [piece for start, end in pairwise(edges) for piece in reader.feed(body[start:end])]
     form = reader.finish()
     return form.fields, form.file_name, b"".join(pieces)
 

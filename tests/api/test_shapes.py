@@ -5,11 +5,12 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from pydantic import TypeAdapter
+
 from overnight.api import openai_shapes, together_shapes
 from overnight.domain.file import FileStatus, StoredFile
 from overnight.domain.job import Counts, Job, JobStatus
 from overnight.domain.request import Fault
-from pydantic import TypeAdapter
 
 JOB = Job(
     id="batch_0123",
@@ -55,7 +56,15 @@ def test_every_status_is_spelt_in_both_dialects() -> None:
 
 
 def test_together_1_knows_every_status() -> None:
-    known = {"VALIDATING", "IN_PROGRESS", "COMPLETED", "FAILED", "EXPIRED", "CANCELLED", "CANCELING"}
+    known = {
+        "VALIDATING",
+        "IN_PROGRESS",
+        "COMPLETED",
+        "FAILED",
+        "EXPIRED",
+        "CANCELLED",
+        "CANCELING",
+    }
     assert set(together_shapes.STATUS.values()) <= known
 
 
