@@ -78,7 +78,8 @@ def _clean() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.upper().startswith((*unwanted, "ALL_PROXY"))
     }
-    return kept | {"NO_PROXY": "127.0.0.1,localhost", "NO_COLOR": "1"}
+    quiet = {"NO_COLOR": "1", "TOGETHER_NO_BANNER": "1"}
+    return kept | quiet | {"NO_PROXY": "127.0.0.1,localhost"}
 
 
 def _text(output: bytes | str | None) -> str:
