@@ -72,7 +72,9 @@ class ApiServer:
         self.database = Database(path, self.seams.threads("database"))
         self.blobs = Blobs(self.folder, self.seams.disk)
         self.blobs.make_folders()
-        listener = socket.create_server(("127.0.0.1", 0))
+        # From its descriptor, as the real one: only then does asyncio see that it is TCP and
+        # send without Nagle's delay.
+        listener = socket.socket(fileno=socket.create_server(("127.0.0.1", 0)).detach())
         self.port: int = listener.getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self.port}"
         self._ready = threading.Event()
