@@ -22,6 +22,7 @@ from support.scripted import (
 )
 
 GET = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED_HEAD = b"HTTP/1.1 200 Scripted\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 async def exchange(upstream: ScriptedUpstream, sent: bytes) -> bytes:
@@ -82,7 +83,7 @@ def test_records_plain_and_chunked_requests_on_one_connection() -> None:
         (reply_http_1_0(b"body"), b"HTTP/1.0 200 Scripted\r\n\r\nbody"),
         (
             [*reply_chunked(b"ab", b"c"), CLOSE],
-            b"HTTP/1.1 200 Scripted\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
+            CHUNKED_HEAD + b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
         ),
     ],
 )

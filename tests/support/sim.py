@@ -1,0 +1,50 @@
+"""A simulated engine in a process of its own."""
+
+import http.client
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SimProcess:
+    port: int
+    base_url: str
+    """With `/v1`."""
+    pid: int
+
+    def stats(self) -> dict[str, Any]:
+        """`requests`, `distinct`, `repeated`, `in_flight`, `most_in_flight`, `by_status`, …"""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", "/sim/stats")
+            stats: dict[str, Any] = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+        return stats
+
+
+@contextmanager
+def running_sim(*arguments: str, port: int = 0) -> Iterator[SimProcess]:
+    """`overnight sim` with these arguments, such as `"--latency-ms", "20"`; ended on leaving."""
+    # Not `-m overnight`: the engine must start in tests of a tree whose other commands do not.
+    program = "import typer; from overnight.cli.sim import sim; typer.run(sim)"
+    command = [sys.executable, "-c", program, "--port", str(port), "--json", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, f"the simulated engine did not start: exit code {process.wait()}"
+            started = json.loads(line)
+            yield SimProcess(started["port"], started["base_url"], process.pid)
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
