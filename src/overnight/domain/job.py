@@ -137,4 +137,7 @@ class Job:
         if self.status is JobStatus.COMPLETED:
             return 100.0
         finished = self.counts.succeeded + self.counts.failed
-        return round(100.0 * finished / self.total, 2) if self.total else 0.0
+        if not self.total:
+            return 0.0
+        percent = 100.0 * finished / self.total
+        return percent if finished == self.total else min(round(percent, 2), 99.99)

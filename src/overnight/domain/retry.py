@@ -14,6 +14,9 @@ _WORTH_ANOTHER_TRY: Final = frozenset({408, 409, 425, 429})
 
 _NEVER: Final = frozenset({501, 505})
 
+_DOUBLINGS_MAX: Final = 64
+"""More than any wait takes to reach its limit; 2.0 ** 1024 would be no float any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -53,5 +56,6 @@ def decide(
     """
     if is_final(failure) or attempts >= policy.attempts_max:
         return GiveUp()
-    wait = min(policy.backoff_first_seconds * 2 ** (attempts - 1), policy.backoff_max_seconds)
+    growth = 2.0 ** min(attempts - 1, _DOUBLINGS_MAX)
+    wait = min(policy.backoff_first_seconds * growth, policy.backoff_max_seconds)
     return Retry(now + wait * jitter)
