@@ -54,4 +54,4 @@ bench: setup  ## what a request costs, against bare and common clients
 clean:  ## remove .venv, caches and what was built
 	@rm -rf .venv .venv.making .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		.import_linter_cache build dist
-	@find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
