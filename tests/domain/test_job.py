@@ -29,7 +29,7 @@ def test_a_pair_of_state_and_event_has_its_place_in_the_table_or_is_a_conflict()
 
 
 def test_the_terminal_states_are_the_four_ends_of_a_job() -> None:
-    assert TERMINAL == {S.COMPLETED, S.CANCELLED, S.EXPIRED, S.FAILED}
+    assert {S.COMPLETED, S.CANCELLED, S.EXPIRED, S.FAILED} == TERMINAL
 
 
 @pytest.mark.parametrize("status", sorted(TERMINAL))
@@ -48,7 +48,7 @@ def test_every_event_is_of_use_somewhere() -> None:
 
 
 def test_a_job_that_publishes_ends_with_publishing_or_salvaging_and_nothing_else() -> None:
-    assert PUBLISHING == {S.FINALIZING, S.CANCELLING, S.EXPIRING, S.FAILING}
+    assert {S.FINALIZING, S.CANCELLING, S.EXPIRING, S.FAILING} == PUBLISHING
     for status in PUBLISHING:
         assert TRANSITIONS[status, E.PUBLISHED] in TERMINAL
         assert TRANSITIONS[status, E.SALVAGED] is S.FAILED

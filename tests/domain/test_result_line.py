@@ -75,30 +75,25 @@ def test_a_success_is_one_line_that_holds_the_reply(
     assert line["error"] is None
 
 
-@given(
-    line_numbers,
-    tokens,
-    header_values,
-    hostile_bodies,
-    st.text(st.characters(exclude_categories=["Cs"])),
-    st.sampled_from(FailureKind),
-    st.integers(100, 999),
+replied_failures = st.builds(
+    Failure,
+    kind=st.sampled_from(FailureKind),
+    detail=st.text(st.characters(exclude_categories=["Cs"])),
+    status=st.integers(100, 999),
+    request_id=header_values.map(request_token),
+    body=hostile_bodies,
 )
+
+
+@given(line_numbers, tokens, replied_failures)
 def test_a_refused_request_is_one_line_whatever_the_upstream_sent(
-    number: int,
-    custom_id: bytes,
-    request_id: bytes,
-    body: bytes,
-    detail: str,
-    kind: FailureKind,
-    status: int,
+    number: int, custom_id: bytes, failure: Failure
 ) -> None:
-    failure = Failure(kind, detail, status, request_token(request_id), body)
     line = parsed(failure_line(PREFIX, number, custom_id, failure))
     assert line["custom_id"] == json.loads(custom_id)
-    assert line["response"]["status_code"] == status
+    assert line["response"]["status_code"] == failure.status
     assert isinstance(line["response"]["request_id"], str)
-    assert line["error"] == {"code": kind.value, "message": detail}
+    assert line["error"] == {"code": failure.kind.value, "message": failure.detail}
 
 
 @given(line_numbers, tokens, st.sampled_from([Unsent.CANCELLED, Unsent.EXPIRED, Unsent.LOST]))
