@@ -29,6 +29,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from overnight.domain.errors import ConfigurationError
+from overnight.domain.request import LineRules
 from overnight.domain.retry import RetryPolicy
 
 ENVIRONMENT_PREFIX: Final = "OVERNIGHT_"
@@ -94,6 +95,15 @@ class LimitSettings(_Frozen):
     """Most requests in one file; unset: no limit."""
     reply_bytes_max: int = Field(default=64 * _MIB, ge=1 * _KIB)
     """Longest reply taken from an upstream, bytes."""
+
+    def line_rules(self, endpoint: str | None, *, routed: bool = False) -> LineRules:
+        return LineRules(
+            endpoint=endpoint,
+            routed=routed,
+            line_bytes_max=self.line_bytes_max,
+            custom_id_bytes_max=self.custom_id_bytes_max,
+            requests_max=self.requests_max,
+        )
 
 
 class RetrySettings(_Frozen):
@@ -189,7 +199,12 @@ class Settings(_Frozen):
     @property
     def base_url(self) -> str:
         """Where clients find us, without `/v1`."""
-        return self.public_url or f"http://{_reachable(self.host)}:{self.port}"
+        return self.public_url or self.local_url
+
+    @property
+    def local_url(self) -> str:
+        """Where this machine finds us, whatever stands before us."""
+        return f"http://{_reachable(self.host)}:{self.port}"
 
 
 class Assignment(_Frozen):

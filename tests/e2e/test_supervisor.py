@@ -162,7 +162,7 @@ def test_clients_queue_while_the_api_restarts(start: Start, tmp_path: Path) -> N
     service = start(tmp_path).started()
     api = service.pids("api")[0]
     os.kill(api, signal.SIGKILL)
-    wait_for(lambda: not is_alive(api), what="the death of the API")
+    wait_for(lambda: api not in service.pids(), what="the death of the API")
     assert int(service.get()) == service.replacement_of("api", api)
 
 

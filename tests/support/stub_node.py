@@ -19,13 +19,13 @@ from typing import Any
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("role")
-    parser.add_argument("--orders-fd", type=int, required=True)
-    parser.add_argument("--lock-fd", type=int, required=True)
-    parser.add_argument("--listen-fd", type=int)
+    parser.add_argument("--assignment", type=int, required=True)
+    parser.add_argument("--lock", type=int, required=True)
+    parser.add_argument("--socket", type=int)
     args = parser.parse_args()
-    os.fstat(args.lock_fd)
-    orders = os.fdopen(args.orders_fd, "rb", buffering=0)
-    assignment = json.loads(orders.readline())
+    os.fstat(args.lock)
+    pipe = os.fdopen(args.assignment, "rb", buffering=0)
+    assignment = json.loads(pipe.readline())
     folder = Path(assignment["settings"]["data_dir"])
     record = {"role": args.role, "assignment": assignment, "end": None}
     signal.signal(signal.SIGTERM, lambda *_: on_term(folder, record))
@@ -34,9 +34,9 @@ def main() -> None:
         sys.exit(int(read(folder / "migrate-code") or 0))
     if (folder / "fragile").exists():
         sys.exit(7)
-    if args.listen_fd is not None:
-        threading.Thread(target=serve, args=(args.listen_fd,), daemon=True).start()
-    orders.read()
+    if args.socket is not None:
+        threading.Thread(target=serve, args=(args.socket,), daemon=True).start()
+    pipe.read()
     save(folder, record | {"end": "eof"})
     os._exit(0)
 

@@ -59,12 +59,12 @@ class Place:
 
     def start(self, inheritance: Inheritance) -> None:
         """Start a process under a fresh id. Raises `OSError` when the system can not."""
-        orders, self._pipe = os.pipe()
+        reader, self._pipe = os.pipe()
         self._worker_id = secrets.token_hex(8)
-        flags = [f"--orders-fd={orders}", f"--lock-fd={inheritance.lock}"]
-        passed = [orders, inheritance.lock]
+        flags = [f"--assignment={reader}", f"--lock={inheritance.lock}"]
+        passed = [reader, inheritance.lock]
         if inheritance.listener is not None:
-            flags.append(f"--listen-fd={inheritance.listener}")
+            flags.append(f"--socket={inheritance.listener}")
             passed.append(inheritance.listener)
         try:
             # A group of its own: Ctrl-C in the terminal is for the supervisor alone.
@@ -78,7 +78,7 @@ class Place:
             self._close_pipe()
             raise
         finally:
-            os.close(orders)
+            os.close(reader)
         self.restart_at = None
         self._started_at = time.monotonic()
         self._tell(

@@ -1,0 +1,76 @@
+"""The commands. Each imports what it needs when it is called, so that help is quick."""
+
+import importlib
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from overnight import __version__
+from overnight.cli.config import show
+from overnight.cli.messages import told
+from overnight.cli.serve import serve
+from overnight.cli.validate import validate
+
+
+class _Commands(TyperGroup):
+    """Ends every command the same way, those of sub-groups too."""
+
+    # Typer carries its own copy of the class and exports only a descendant of it.
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        with told(debug=bool(ctx.params.get("debug"))):
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"overnight {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", envvar="OVERNIGHT_DEBUG", hidden=True, help="Show tracebacks."),
+    ] = False,
+) -> None:
+    """Batch inference that you run yourself.
+
+    The Together and OpenAI Batch APIs in front of any OpenAI-compatible server.
+    """
+
+
+app.command()(serve)
+for _name in ("run",):
+    if find_spec(f"overnight.cli.{_name}"):
+        app.command()(getattr(importlib.import_module(f"overnight.cli.{_name}"), _name))
+app.command()(validate)
+for _name in ("sim", "demo"):
+    if find_spec(f"overnight.cli.{_name}"):
+        app.command()(getattr(importlib.import_module(f"overnight.cli.{_name}"), _name))
+
+config = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
+config.command()(show)
+app.add_typer(config, name="config")
+
+
+def main() -> None:
+    app(prog_name="overnight")

@@ -1,0 +1,81 @@
+"""A quick look at servers, with nothing but the standard library: are they up, what have they?"""
+
+import http.client
+import json
+import ssl
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from overnight.settings import UpstreamSettings
+
+TIMEOUT_SECONDS: Final = 2.0
+
+_NOT_YET: Final = "not reachable yet ({}): jobs will wait"
+_BODY_BYTES_MAX: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamView:
+    url: str
+    models: tuple[str, ...]
+    trouble: str | None
+    """Why it takes no requests now, for people; None when it does."""
+
+    def __str__(self) -> str:
+        return self.trouble or ", ".join(self.models) or "lists no models: takes every model"
+
+
+def look_at(upstream: UpstreamSettings) -> UpstreamView:
+    """Ask an upstream for its models; takes a few seconds at most."""
+    headers = {"Accept": "application/json"}
+    if upstream.api_key is not None:
+        headers["Authorization"] = f"Bearer {upstream.api_key.get_secret_value()}"
+    try:
+        status, body = get(f"{upstream.url}/models", headers)
+    except (OSError, http.client.HTTPException) as error:
+        return UpstreamView(upstream.url, upstream.models, _NOT_YET.format(_reason(error)))
+    if status in (401, 403):
+        trouble = f"refuses the key ({status}): give one with --upstream-api-key"
+        return UpstreamView(upstream.url, upstream.models, trouble)
+    if status >= 500:
+        return UpstreamView(upstream.url, upstream.models, _NOT_YET.format(f"answers {status}"))
+    return UpstreamView(upstream.url, upstream.models or _model_names(body), None)
+
+
+def get(url: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+    """Status and body. Raises `OSError` or `http.client.HTTPException`."""
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    with closing(kind(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)) as connection:
+        connection.request("GET", parts.path or "/", headers=headers or {})
+        reply = connection.getresponse()
+        return reply.status, reply.read(_BODY_BYTES_MAX)
+
+
+def _model_names(body: bytes) -> tuple[str, ...]:
+    """From `{"data": [{"id": …}]}` or, as Together spells it, the list alone."""
+    try:
+        listed = json.loads(body)
+    except ValueError:
+        return ()
+    entries = listed.get("data") if isinstance(listed, dict) else listed
+    if not isinstance(entries, list):
+        return ()
+    names = (entry.get("id") for entry in entries if isinstance(entry, dict))
+    return tuple(name for name in names if isinstance(name, str))
+
+
+def _reason(error: OSError | http.client.HTTPException) -> str:
+    match error:
+        case ConnectionRefusedError():
+            return "refuses connections"
+        case TimeoutError():
+            return f"no answer within {TIMEOUT_SECONDS:g} s"
+        case ssl.SSLError():
+            return f"TLS: {error.reason or error}"
+        case OSError():
+            return error.strerror or str(error)
+        case _:
+            return "does not speak HTTP"

@@ -1,0 +1,61 @@
+"""What `overnight serve` says once it can be used."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+from typing import Final
+
+from overnight.cli.probe import UpstreamView, get, look_at
+from overnight.settings import Settings
+
+_POLL_SECONDS: Final = 0.05
+_LOOKERS_MAX: Final = 8
+
+
+def announce(
+    settings: Settings, children: Callable[[], Mapping[str, list[int]]], as_json: bool
+) -> None:
+    """Wait until the API answers, then print where it is; meant for a thread of its own.
+
+    As JSON: one line `{"url", "pid", "pids": {role: [pid, …]}}`.
+    """
+    wait_until_healthy(settings)
+    if as_json:
+        line = {"url": settings.base_url, "pid": os.getpid(), "pids": children()}
+        print(json.dumps(line), flush=True)
+        return
+    with ThreadPoolExecutor(_LOOKERS_MAX) as lookers:
+        views = list(lookers.map(look_at, settings.upstreams))
+    print(notice(settings, views), flush=True)
+
+
+def wait_until_healthy(settings: Settings) -> None:
+    while True:
+        try:
+            if get(f"{settings.local_url}/healthz")[0] == 200:
+                return
+        except (OSError, HTTPException):
+            pass  # It is being started, again perhaps.
+        time.sleep(_POLL_SECONDS)
+
+
+def notice(settings: Settings, views: Sequence[UpstreamView]) -> str:
+    """Ready to paste: the base URL as each SDK wants it, and what stands behind it."""
+    url = settings.base_url
+    key = "any text (no key is configured)" if settings.open_mode else "one of your keys"
+    lines = [
+        f"Overnight is ready; its data is in {settings.data_dir}.",
+        "",
+        f'  openai, together 1.x and 2.x:  base_url="{url}/v1"',
+        f'  together 3.x:                  base_url="{url}"',
+        f"  api_key: {key}",
+        "",
+        "Upstreams:",
+        *(f"  {view.url}  {view}" for view in views),
+        "",
+        "Ctrl-C stops it; the next start goes on where it was.",
+    ]
+    return "\n".join(lines)
