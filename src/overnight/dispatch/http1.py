@@ -49,9 +49,18 @@ class Target(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, url: str, api_key: str | None = None) -> "Target":
         """Take `http://host:port/v1` apart; raises `ConfigurationError` for anything else."""
+        if not _is_plain(url):
+            raise ConfigurationError(
+                f"upstream {url!r} is not a URL: only printable ASCII without spaces can be one"
+            )
+        if api_key and not _is_plain(api_key):
+            raise ConfigurationError(
+                f"the API key of upstream {url!r} has characters that no HTTP header can carry"
+            )
         try:
             parts = urlsplit(url)
             port = parts.port
+            (parts.hostname or "").encode("idna")
         except ValueError as error:
             raise ConfigurationError(f"upstream {url!r} is not a URL: {error}") from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -90,6 +99,10 @@ class Target(msgspec.Struct, frozen=True):
         return "".join(line + "\r\n" for line in lines).encode("latin-1")
 
 
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
+
+
 class Reply(msgspec.Struct, gc=False):
     """A whole reply. `request_id` and `retry_after` are header values as they came."""
 
@@ -111,8 +124,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_body_bytes", "_deadline", "_framed", "_head_bytes", "_headers_done",
-        "_idle_seconds", "_loop", "_parser", "_reply_bytes_max", "_request_id", "_retry_after",
-        "_transport", "_used", "_waiter", "closed",
+        "_idle_seconds", "_interim", "_loop", "_parser", "_reply_bytes_max", "_request_id",
+        "_retry_after", "_transport", "_used", "_waiter", "closed",
     )  # fmt: skip
 
     def __init__(self, idle_seconds: float, reply_bytes_max: int) -> None:
@@ -133,6 +146,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._headers_done = False
         self._framed = False
+        self._interim = False
         self._request_id = b""
         self._retry_after = b""
 
@@ -193,7 +207,9 @@ class Connection(asyncio.Protocol):
             self._check_unfinished()
 
     def _check_unfinished(self) -> None:
-        self._deadline = self._loop.time() + self._idle_seconds
+        if self._headers_done or not self._interim:
+            # «102 Processing» is no answer: after it, the time for the first byte still runs.
+            self._deadline = self._loop.time() + self._idle_seconds
         if not self._headers_done and self._head_bytes > HEAD_BYTES_MAX:
             self.end(_bad_reply(f"The reply's headers exceed {HEAD_BYTES_MAX:,} bytes."))
         elif self._body_bytes > self._reply_bytes_max:
@@ -239,7 +255,10 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._parser.get_status_code() < 200:
+            received = self._head_bytes
             self._clear()
+            self._head_bytes = received
+            self._interim = True
         elif self._waiter is not None:
             keep = self._parser.should_keep_alive()
             self._finish()
