@@ -12,6 +12,8 @@ step the connection is read again, so a reply that should end the connection nee
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +30,7 @@ class End(Enum):
     CLOSE = "close"
     """Close in order (FIN) after what was written."""
     RESET = "reset"
-    """Drop the connection at once (RST where the system does so)."""
+    """Drop the connection at once (RST)."""
 
 
 HANG, CLOSE, RESET = End.HANG, End.CLOSE, End.RESET
@@ -160,6 +162,8 @@ async def _play(steps: Steps, writer: asyncio.StreamWriter) -> bool:
             case End.CLOSE:
                 return False
             case End.RESET:
+                connection: socket.socket = writer.get_extra_info("socket")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.transport.abort()
                 return False
     return True
