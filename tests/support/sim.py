@@ -28,13 +28,18 @@ class SimProcess:
         return stats
 
 
-@contextmanager
-def running_sim(*arguments: str, port: int = 0) -> Iterator[SimProcess]:
-    """`overnight sim` with these arguments, such as `"--latency-ms", "20"`; ended on leaving."""
+def command(*arguments: str) -> list[str]:
+    """`overnight sim` with these arguments, such as `"--latency-ms", "20"`."""
     # Not `-m overnight`: the engine must start in tests of a tree whose other commands do not.
     program = "import typer; from overnight.cli.sim import sim; typer.run(sim)"
-    command = [sys.executable, "-c", program, "--port", str(port), "--json", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    return [sys.executable, "-c", program, *arguments]
+
+
+@contextmanager
+def running_sim(*arguments: str, port: int = 0) -> Iterator[SimProcess]:
+    """Started with these arguments, ended on leaving."""
+    started_with = command("--port", str(port), "--json", *arguments)
+    with subprocess.Popen(started_with, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()

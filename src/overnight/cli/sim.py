@@ -26,16 +26,13 @@ def sim(  # noqa: PLR0913, PLR0917  an option each
     from overnight.sim import SimOptions, serve
 
     models = tuple(model or ["sim"])
-    try:
-        options = SimOptions(
-            models=models,
-            latency_ms=parse_latency(latency_ms),
-            tokens_per_second=tokens_per_second,
-            error_rate=error_rate,
-            seed=seed,
-        )
-    except ConfigurationError as error:
-        raise typer.BadParameter(str(error)) from None
+    options = SimOptions(
+        models=models,
+        latency_ms=parse_latency(latency_ms),
+        tokens_per_second=tokens_per_second,
+        error_rate=error_rate,
+        seed=seed,
+    )
 
     def announce(bound: int) -> None:
         _print_address(host, bound, models, as_json=as_json)
@@ -44,18 +41,19 @@ def sim(  # noqa: PLR0913, PLR0917  an option each
         serve(options, host, port, announce)
     except OSError as error:
         reason = error.strerror or error
-        raise typer.BadParameter(f"can not listen on {host}:{port}: {reason}") from None
+        raise ConfigurationError(f"can not listen on {host}:{port}: {reason}") from None
 
 
 def parse_latency(text: str) -> tuple[float, float]:
-    """`"20"` or `"20-80"`, in milliseconds. Raises `typer.BadParameter`."""
+    """`"20"` or `"20-80"`, in milliseconds. Raises `ConfigurationError`."""
+    from overnight.domain.errors import ConfigurationError
+
     low, dash, high = text.partition("-")
     try:
         return float(low), float(high if dash else low)
     except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is no latency; give milliseconds as LO or LO-HI, such as 20 or 20-80",
-            param_hint="--latency-ms",
+        raise ConfigurationError(
+            f"--latency-ms takes milliseconds as LO or LO-HI, such as 20 or 20-80, not {text!r}"
         ) from None
 
 

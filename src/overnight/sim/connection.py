@@ -45,6 +45,8 @@ class Handler(Protocol):
 
 
 class Connection(asyncio.Protocol):
+    """A client that closes its side is gone, as for other engines: nothing more is answered."""
+
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
         self._loop = asyncio.get_running_loop()
@@ -70,16 +72,13 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._no_more = True  # answered as plain HTTP; what follows is another protocol
+            pass  # refused when its head was complete
         except httptools.HttpParserError as error:
-            self._no_more = True
-            fault = InvalidRequest(f"This is not HTTP/1.1: {error}.", code="invalid_http")
-            self._waiting.append(Request(b"", b"", b"", keep_alive=False, fault=fault))
+            if not self._no_more:  # else it is about what follows the last request
+                self._no_more = True
+                fault = InvalidRequest(f"This is not HTTP/1.1: {error}.", code="invalid_http")
+                self._waiting.append(Request(b"", b"", b"", keep_alive=False, fault=fault))
         self._work()
-
-    def eof_received(self) -> bool:
-        self._no_more = True
-        return self._current is not None or bool(self._waiting)
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -130,21 +129,28 @@ class Connection(asyncio.Protocol):
         if self._no_more:
             return
         parser = self._parser
-        keep_alive = parser.should_keep_alive() and parser.get_http_version() != "1.0"
-        self._no_more = not keep_alive
-        fault = None
-        if self._size > MAX_BODY_BYTES:
-            limit = f"A body may have {MAX_BODY_BYTES} bytes, this one has {self._size}."
-            fault = LimitExceeded(limit, code="body_too_large")
-        self._waiting.append(
-            Request(
-                parser.get_method(),
-                self._target,
-                b"".join(self._pieces),
-                keep_alive,
-                fault,
-            )
+        fault = self._fault()
+        keep_alive = (
+            parser.should_keep_alive()
+            and parser.get_http_version() != "1.0"
+            and not parser.should_upgrade()
         )
+        self._no_more = not keep_alive
+        body = b"".join(self._pieces)
+        self._waiting.append(Request(parser.get_method(), self._target, body, keep_alive, fault))
+
+    def _fault(self) -> CallerFault | None:
+        if self._parser.should_upgrade():  # the parser leaves the body alone, if there is one
+            return InvalidRequest(
+                "Only HTTP/1.1 is spoken here: leave `Upgrade` and CONNECT out.",
+                code="invalid_http",
+            )
+        if self._size > MAX_BODY_BYTES:
+            return LimitExceeded(
+                f"A body may have {MAX_BODY_BYTES} bytes, this one has {self._size}.",
+                code="body_too_large",
+            )
+        return None
 
     # Answering
 

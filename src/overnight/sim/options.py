@@ -23,7 +23,7 @@ class SimOptions:
         if not self.models or not all(self.models):
             raise ConfigurationError("a simulated engine needs at least one model with a name")
         if not 0 <= low <= high < float("inf"):
-            raise ConfigurationError(f"latency is LO or LO-HI with 0 <= LO <= HI, not {low}-{high}")
+            raise ConfigurationError(f"the latency is LO-HI with 0 <= LO <= HI, not {low}-{high}")
         if self.tokens_per_second is not None and not self.tokens_per_second > 0:
             raise ConfigurationError(
                 f"tokens per second must be above 0, not {self.tokens_per_second}"

@@ -32,6 +32,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop where it installs; None is asyncio's own."""
     if sys.platform == "win32" or sys.implementation.name != "cpython":
         return None
-    import uvloop
+    import uvloop  # noqa: PLC0415  not there on all systems
 
     return uvloop.new_event_loop

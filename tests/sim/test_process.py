@@ -1,0 +1,54 @@
+"""The engine as `overnight sim` runs it."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from support.sim import command, running_sim
+from support.sim_client import chat
+
+
+def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, check=False, capture_output=True, text=True, timeout=30)
+
+
+def test_serves_and_counts() -> None:
+    with running_sim("--model", "a", "--model", "b", "--seed", "5") as sim:
+        assert sim.base_url == f"http://127.0.0.1:{sim.port}/v1"
+        connection = http.client.HTTPConnection("127.0.0.1", sim.port, timeout=10)
+        body = json.dumps(chat("x") | {"model": "b"})
+        connection.request("POST", "/v1/chat/completions", body)
+        assert connection.getresponse().status == 200
+        connection.close()
+        assert sim.stats()["by_status"] == {"200": 1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ends_cleanly_when_asked(number: signal.Signals) -> None:
+    with subprocess.Popen(
+        command("--port", "0"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert "http://127.0.0.1:" in process.stdout.readline()
+        os.kill(process.pid, number)
+        output, errors = process.communicate(timeout=10)
+    assert (process.returncode, output, errors) == (0, "", "")
+
+
+def test_a_taken_port_is_told() -> None:
+    with running_sim() as sim:
+        ended = run(command("--port", str(sim.port)))
+    assert ended.returncode != 0
+    assert f"can not listen on 127.0.0.1:{sim.port}" in ended.stderr
+
+
+def test_needs_no_web_framework() -> None:
+    program = "import sys, overnight.sim; print(*sys.modules)"
+    loaded = run([sys.executable, "-c", program])
+    assert "overnight.sim" in loaded.stdout
+    assert not {"fastapi", "uvicorn", "sqlalchemy", "pydantic"} & set(loaded.stdout.split())
