@@ -43,8 +43,10 @@ def test_ends_cleanly_when_asked(number: signal.Signals) -> None:
 def test_a_taken_port_is_told() -> None:
     with running_sim() as sim:
         ended = run(command("--port", str(sim.port)))
-    assert ended.returncode != 0
-    assert f"can not listen on 127.0.0.1:{sim.port}" in ended.stderr
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        f"error: can not listen on 127.0.0.1:{sim.port}: Address already in use\n"
+    )
 
 
 def test_needs_no_web_framework() -> None:

@@ -30,9 +30,7 @@ class SimProcess:
 
 def command(*arguments: str) -> list[str]:
     """`overnight sim` with these arguments, such as `"--latency-ms", "20"`."""
-    # Not `-m overnight`: the engine must start in tests of a tree whose other commands do not.
-    program = "import typer; from overnight.cli.sim import sim; typer.run(sim)"
-    return [sys.executable, "-c", program, *arguments]
+    return [sys.executable, "-m", "overnight", "sim", *arguments]
 
 
 @contextmanager

@@ -7,7 +7,9 @@ import typer
 
 def sim(  # noqa: PLR0913, PLR0917  an option each
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8025,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8025,
     model: Annotated[list[str] | None, typer.Option(help="A model to serve; repeatable.")] = None,
     latency_ms: Annotated[
         str, typer.Option(metavar="LO[-HI]", help="Time an attempt takes, uniform in between.")
@@ -22,6 +24,8 @@ def sim(  # noqa: PLR0913, PLR0917  an option each
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
     """Simulate an OpenAI-compatible inference engine: deterministic replies, latency and faults."""
+    import os
+
     from overnight.domain.errors import ConfigurationError
     from overnight.sim import SimOptions, serve
 
@@ -40,7 +44,8 @@ def sim(  # noqa: PLR0913, PLR0917  an option each
     try:
         serve(options, host, port, announce)
     except OSError as error:
-        reason = error.strerror or error
+        # asyncio's own text repeats the address; a name that does not resolve has no errno of ours.
+        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
         raise ConfigurationError(f"can not listen on {host}:{port}: {reason}") from None
 
 
