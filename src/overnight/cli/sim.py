@@ -45,7 +45,8 @@ def sim(  # noqa: PLR0913, PLR0917  an option each
         serve(options, host, port, announce)
     except OSError as error:
         # asyncio's own text repeats the address; a name that does not resolve has no errno of ours.
-        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror
         raise ConfigurationError(f"can not listen on {host}:{port}: {reason}") from None
 
 
