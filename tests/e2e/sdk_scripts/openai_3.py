@@ -34,8 +34,8 @@ def main(base_url: str, source: str) -> dict[str, object]:
     assert batch.metadata == {"run": "1"}, batch
     assert batch.completed_at >= batch.in_progress_at >= batch.created_at, batch
     assert batch.errors is None, batch
-    output = lines(client.files.content(batch.output_file_id).text)
-    assert batch.request_counts.completed == len(output), batch
+    ids = custom_ids(client.files.content(batch.output_file_id).text)
+    assert batch.request_counts.completed == len(ids), batch
 
     second = client.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
     cancelled = try_to_cancel(client, second.id)
@@ -46,8 +46,7 @@ def main(base_url: str, source: str) -> dict[str, object]:
     assert client.files.delete(file.id).deleted is True
     assert file.id not in [listed.id for listed in client.files.list()]
     return {
-        "lines": len(output),
-        "output": output,
+        "custom_ids": ids,
         "cancelled": cancelled,
         "job": batch.id,
         "refused": refusals(client),
@@ -64,8 +63,8 @@ def wait(client: OpenAI, batch_id: str) -> object:
     raise TimeoutError(f"{batch} did not end")
 
 
-def lines(text: str) -> list[object]:
-    return [json.loads(line) for line in text.split("\n") if line]
+def custom_ids(text: str) -> list[str]:
+    return [json.loads(line)["custom_id"] for line in text.split("\n") if line]
 
 
 def try_to_cancel(client: OpenAI, batch_id: str) -> str:

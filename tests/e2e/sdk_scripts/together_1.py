@@ -28,7 +28,7 @@ def main(base_url: str, source: str) -> dict[str, object]:
     assert job.status is BatchJobStatus.COMPLETED, job
     assert job.progress == 100.0, job
     assert job.file_size_bytes == file.bytes, job
-    output = download(client, job.output_file_id)
+    ids = download(client, job.output_file_id)
 
     second = client.batches.create_batch(file.id, "/v1/chat/completions")
     cancelled = try_to_cancel(client, second.id)
@@ -37,7 +37,7 @@ def main(base_url: str, source: str) -> dict[str, object]:
     wait(client, second.id)
     assert client.files.delete(file.id).deleted is True
     assert file.id not in {listed.id for listed in client.files.list().data}
-    return {"lines": len(output), "output": output, "cancelled": cancelled, "job": job.id}
+    return {"custom_ids": ids, "cancelled": cancelled, "job": job.id}
 
 
 def wait(client: Together, job_id: str) -> object:
@@ -50,11 +50,11 @@ def wait(client: Together, job_id: str) -> object:
     raise TimeoutError(f"{job} did not end")
 
 
-def download(client: Together, file_id: str) -> list[object]:
+def download(client: Together, file_id: str) -> list[str]:
     with TemporaryDirectory() as folder:
         target = Path(folder) / "output.jsonl"
         client.files.retrieve_content(file_id, output=str(target))
-        return [json.loads(line) for line in target.read_bytes().splitlines()]
+        return [json.loads(line)["custom_id"] for line in target.read_bytes().splitlines()]
 
 
 def try_to_cancel(client: Together, job_id: str) -> str:

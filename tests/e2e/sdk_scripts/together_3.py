@@ -30,7 +30,7 @@ def main(base_url: str, source: str) -> dict[str, object]:
     assert job.progress == 100.0, job
     assert job.error is None, job
     assert job.completed_at is not None, job
-    output = download(client, job.output_file_id)
+    ids = download(client, job.output_file_id)
 
     second = client.batches.create(endpoint="/v1/chat/completions", input_file_id=file.id).job
     cancelled = try_to_cancel(client, second.id)
@@ -41,8 +41,7 @@ def main(base_url: str, source: str) -> dict[str, object]:
     assert file.id not in {listed.id for listed in client.files.list().data}
     refused = refusal(client)
     return {
-        "lines": len(output),
-        "output": output,
+        "custom_ids": ids,
         "cancelled": cancelled,
         "job": job.id,
         "refused": refused,
@@ -59,9 +58,9 @@ def wait(client: Together, job_id: str) -> object:
     raise TimeoutError(f"{job} did not end")
 
 
-def download(client: Together, file_id: str) -> list[object]:
+def download(client: Together, file_id: str) -> list[str]:
     content = client.files.content(file_id).read()
-    return [json.loads(line) for line in content.splitlines()]
+    return [json.loads(line)["custom_id"] for line in content.splitlines()]
 
 
 def try_to_cancel(client: Together, job_id: str) -> str:
