@@ -92,6 +92,7 @@ class ApiServer:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         files = Files(self.database, self.blobs, self.seams, self.files)
+        await files.clear_incoming()
         jobs = Jobs(self.database, self.seams, JobsOptions())
         health = Health(self.database, self.blobs, self.seams)
         services = Services(files, jobs, health, self.seams.chance)

@@ -96,6 +96,19 @@ class Files:
         self._writing.close()
         self._reading.close()
 
+    async def clear_incoming(self) -> None:
+        """Remove what a predecessor that was killed had half received.
+
+        For the one process that takes uploads, before it takes the first.
+        """
+        folder = self._blobs.incoming_path("any").parent
+
+        def clear() -> None:
+            for name in self._disk.list_folder(folder):
+                self._disk.remove(folder / name)
+
+        await self._writing.run(clear)
+
     def incoming(self) -> Incoming:
         """Where to write the bytes of an upload; give it to `add` or `fulfil` when all are in."""
         path = self._blobs.incoming_path(self._chance.token(32))

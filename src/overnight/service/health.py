@@ -34,8 +34,7 @@ class Health:
             return ["database"]
 
     def _missing_blobs(self) -> list[str]:
-        folder = self._blobs.file_path("any").parent
         try:
-            return [] if self._disk.free_bytes(folder) > 0 else ["disk space"]
+            return [] if self._disk.free_bytes(self._blobs.jobs_folder) > 0 else ["disk space"]
         except OSError:
             return ["blobs"]
