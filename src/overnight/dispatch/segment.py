@@ -2,7 +2,7 @@
 
 A segment is a sequence of frames, one per flush:
 
-    magic · epoch · outcomes · payload bytes · xxh3-64 of the payload      the header
+    magic · epoch · outcomes · payload bytes · xxh3-64 of all that         the header
     line number · line bytes · kind · prompt tokens · completion tokens    per outcome
     the finished result lines                                              one after the other
 
@@ -14,8 +14,10 @@ predecessor's good frames under a temporary name and renames it once it is synce
 that has its name holds everything its predecessors had.
 """
 
+import errno
 import struct
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -31,7 +33,7 @@ _ENTRY: Final = struct.Struct("<IIIII")
 _MAGIC: Final = b"ONs1"
 _pack_entry: Final = _ENTRY.pack
 
-FRAME_BYTES_MAX: Final = 1 << 31
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Entry(NamedTuple):
@@ -54,6 +56,11 @@ class Frame(NamedTuple):
 
 def segment_path(folder: Path, ordinal: int, epoch: int) -> Path:
     return folder / f"{ordinal:08d}.{epoch:06d}"
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Is there no room, which may come again? Anything else means that the disk is broken."""
+    return error.errno in _FULL
 
 
 class SegmentWriter:
@@ -104,13 +111,23 @@ class SegmentWriter:
         if not self._index:
             return
         payload = b"".join((*self._index, *self._lines))
-        header = _HEADER.pack(
-            _MAGIC, self._epoch, len(self._index), len(payload), xxh3_64_intdigest(payload)
-        )
+        outcomes = len(self._index)
+        checksum = _checksum(self._epoch, outcomes, payload)
+        header = _HEADER.pack(_MAGIC, self._epoch, outcomes, len(payload), checksum)
         self._append(header, payload)
         self._index.clear()
         self._lines.clear()
         self._lines_bytes = 0
+
+    def note(self, line_number: int, kind: int) -> None:
+        """Write at once what is no outcome. When the disk refuses, it is as if never called."""
+        self.add(line_number, kind, b"", 0, 0)
+        try:
+            self.flush()
+        except OSError:
+            self._index.pop()
+            self._lines.pop()
+            raise
 
     def carry(self, frame: Frame, payload: bytes) -> None:
         """Copy a predecessor's frame as it is."""
@@ -132,16 +149,22 @@ class SegmentWriter:
         self._file.close()
 
 
+def _checksum(epoch: int, outcomes: int, payload: bytes) -> int:
+    """Of the payload and, by way of the seed, of the header's other fields."""
+    return xxh3_64_intdigest(payload, epoch << 32 | outcomes)
+
+
 def read_frames(file: ReadFile) -> Iterator[tuple[Frame, bytes]]:
     """Yield each good frame with its payload, until the first that is short or wrong."""
     offset = 0
+    file_bytes = file.size()
     while len(header := file.read_at(offset, _HEADER.size)) == _HEADER.size:
-        magic, _, outcomes, size, checksum = _HEADER.unpack(header)
+        magic, epoch, outcomes, size, checksum = _HEADER.unpack(header)
         start = offset + _HEADER.size
-        if magic != _MAGIC or size > FRAME_BYTES_MAX or outcomes * _ENTRY.size > size:
+        if magic != _MAGIC or start + size > file_bytes or outcomes * _ENTRY.size > size:
             return
         payload = file.read_at(start, size)
-        if len(payload) != size or xxh3_64_intdigest(payload) != checksum:
+        if len(payload) != size or _checksum(epoch, outcomes, payload) != checksum:
             return
         yield Frame(header, offset, start + size, _entries(payload, outcomes, start)), payload
         offset = start + size
@@ -158,7 +181,9 @@ def _entries(payload: bytes, outcomes: int, start: int) -> list[Entry]:
 
 
 class SegmentIndex:
-    """What a segment says of each line: its first outcome, and how often it was sent alone."""
+    """What a segment says of each line: its first outcome, and how often it was sent alone
+    without coming back.
+    """
 
     def __init__(self) -> None:
         self.outcomes: dict[int, Entry] = {}
@@ -179,8 +204,8 @@ class SegmentIndex:
             elif entry.kind == OutcomeKind.ALONE:
                 lone = self.lone_sendings.get(entry.line_number, 0)
                 self.lone_sendings[entry.line_number] = lone + 1
-            else:
-                self.lone_sendings.pop(entry.line_number, None)
+            elif self.lone_sendings.get(entry.line_number, 0):
+                self.lone_sendings[entry.line_number] -= 1
 
 
 def index_segment(file: ReadFile) -> SegmentIndex:
@@ -222,14 +247,16 @@ def begin_segment(
     draft = path.with_name(path.name + ".draft")
     disk.remove(draft)
     writer = SegmentWriter(disk.create(draft), epoch)
-    old = open_latest(disk, folder, ordinal, epoch - 1)
-    if old is not None:
-        try:
-            for frame, payload in read_frames(old):
-                writer.carry(frame, payload)
-                index.add(frame)
-        finally:
-            old.close()
-    writer.sync()
-    disk.publish(draft, path)
+    try:
+        old = open_latest(disk, folder, ordinal, epoch - 1)
+        if old is not None:
+            with closing(old):
+                for frame, payload in read_frames(old):
+                    writer.carry(frame, payload)
+                    index.add(frame)
+        writer.sync()
+        disk.publish(draft, path)
+    except OSError:
+        writer.close()
+        raise
     return writer, index
