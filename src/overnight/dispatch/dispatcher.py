@@ -5,8 +5,8 @@ It knows nothing of databases, jobs' states or leases.
 """
 
 import asyncio
-import errno
-from collections.abc import AsyncIterator, Iterable
+import heapq
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -15,10 +15,11 @@ import msgspec
 
 from overnight.dispatch.feed import Feed
 from overnight.dispatch.health import Verdict
-from overnight.dispatch.lane import Lane, LaneOptions, Slot
+from overnight.dispatch.lane import ABORTED, Lane, LaneOptions, Slot
+from overnight.dispatch.segment import is_disk_full
 from overnight.dispatch.shard import OpenShard, Request
 from overnight.domain.job import Counts
-from overnight.domain.request import Failure, Outcome, OutcomeKind, Success
+from overnight.domain.request import Failure, Outcome, Success
 from overnight.domain.retry import Retry, RetryPolicy, decide
 from overnight.seams import Seams
 
@@ -29,7 +30,6 @@ SYNC_SECONDS: Final = 0.25
 """How often written outcomes are synced: what a power loss can cost."""
 FLUSH_BYTES: Final = 1 << 20
 DISK_FULL_SECONDS: Final = 1.0
-_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class DispatchOptions(msgspec.Struct, frozen=True):
@@ -50,9 +50,10 @@ class Dispatcher:
         self._seams = seams
         self._retry = options.retry
         self._jitter = seams.chance.jitter
-        self._feed = Feed()
+        self._feed = Feed(self._run_out_of_disk)
         self._shards: set[OpenShard] = set()
         self._dirty: set[OpenShard] = set()
+        self._closing: list[OpenShard] = []
         self._aborts: list[tuple[float, str]] = []
         self._has_outcomes = asyncio.Event()
         self._to_sync = asyncio.Event()
@@ -62,7 +63,7 @@ class Dispatcher:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep everything going inside; an exception in any loop ends the block."""
+        """Keep everything going inside; an exception in any loop ends the block, as itself."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -78,26 +79,40 @@ class Dispatcher:
                         self.remove_lane(lane)
                     for task in loops:
                         task.cancel()
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) > 1:
+                raise
+            raise group.exceptions[0] from None
         finally:
-            for shard in self._shards:
-                shard.close()
             self._threads.close()
+            for shard in (*self._shards, *self._closing):
+                shard.close()
 
     # What the owner does
 
-    def add_lane(self, options: LaneOptions) -> Lane:
-        """Start sending to an upstream."""
-        tasks = self._tasks
-        if tasks is None:
-            raise RuntimeError("lanes are added inside `running()`")
+    def add_lane(self, options: LaneOptions, slots: int | None = None) -> Lane:
+        """Start sending to an upstream, with fewer slots at first if so wished."""
         lane = Lane(options, self._feed, self._seams.connect)
         self.lanes.append(lane)
-        lane.tasks = [tasks.create_task(lane.keep_models())]
-        for _ in range(options.max_in_flight):
+        lane.tasks.append(self._spawn(lane.keep_models()))
+        self._add_slots(lane, options.max_in_flight if slots is None else slots)
+        return lane
+
+    def widen(self, lane: Lane) -> None:
+        """Give a lane all the slots it may have."""
+        if lane in self.lanes:
+            self._add_slots(lane, lane.options.max_in_flight - len(lane.slots))
+
+    def _add_slots(self, lane: Lane, count: int) -> None:
+        for _ in range(count):
             slot = Slot(lane)
             lane.slots.append(slot)
-            lane.tasks.append(tasks.create_task(slot.run(self._finish)))
-        return lane
+            lane.tasks.append(self._spawn(slot.run(self._finish)))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        if self._tasks is None:
+            raise RuntimeError("lanes are added inside `running()`")
+        return self._tasks.create_task(work)
 
     def remove_lane(self, lane: Lane) -> None:
         """Stop sending to an upstream at once; what was on its way goes back to the feed."""
@@ -105,7 +120,7 @@ class Dispatcher:
         lane.close()
         for slot in lane.slots:
             if slot.request is not None:
-                self._feed.back(slot.request)
+                self._send_back(slot.request)
         for task in lane.tasks:
             task.cancel()
 
@@ -153,7 +168,7 @@ class Dispatcher:
         unsent = sum(s.unsent for s in self._shards if lane.serves(s.order.model))
         if lane.health.paused_until is not None:
             return 0 if unsent else 1
-        return max(2 * lane.options.max_in_flight, 3 * lane.pace) - unsent
+        return max(2 * len(lane.slots), 3 * lane.pace) - unsent
 
     def stop_job(self, job_id: str, grace_seconds: float) -> None:
         """Send no more of a job; what is in flight may end within the grace, then is aborted.
@@ -165,30 +180,38 @@ class Dispatcher:
             shard.stop()
         if stopped:
             self._feed.drop_stopped()
-            self._aborts.append((self._loop.time() + grace_seconds, job_id))
+            heapq.heappush(self._aborts, (self._loop.time() + grace_seconds, job_id))
             self._to_sync.set()
 
     async def drain(self, seconds: float) -> list[OpenShard]:
         """Send nothing more, give what is in flight some time, and write everything down.
 
-        Returns the shards that are not finished; their segments are synced.
+        Returns the shards that are not finished, or could not be written down for want of room.
         """
         self._feed.closed = True
         deadline = self._loop.time() + seconds
         while self._feed.out and self._loop.time() < deadline:
             await asyncio.sleep(0.02)
         for request in self._under_way():
-            if request.shard.order.one_by_one:
-                request.shard.note(request, OutcomeKind.SPARED)
+            self._spare(request)
         self._flush()
         await self._sync()
-        return [shard for shard in self._shards if shard.lacking]
+        return [shard for shard in self._shards if shard.lacking or shard.pending]
 
-    def give_up(self, shard: OpenShard) -> None:
-        """Forget a shard that now belongs to somebody else, or to nobody."""
+    def withdraw(self, shard: OpenShard) -> bool:
+        """Write down what a shard has and forget it; False while requests of it are in flight,
+        or the disk is full.
+        """
+        if any(request.shard is shard for request in self._under_way()):
+            return False
+        self._flush()
+        if shard.pending:
+            return False
         shard.stop()
         self._feed.drop_stopped()
+        shard.sync()
         self._forget(shard)
+        return True
 
     # Outcomes
 
@@ -197,7 +220,7 @@ class Dispatcher:
         shard = request.shard
         if type(outcome) is Success:
             if not lane.health.spotless:
-                lane.health.succeeded()
+                lane.health.succeeded(self._loop.time())
                 lane.wake()
             shard.succeed(request, outcome)
         elif type(outcome) is Failure and not self._failed(lane, request, outcome):
@@ -214,18 +237,13 @@ class Dispatcher:
 
     def _failed(self, lane: Lane, request: Request, failure: Failure) -> bool:
         """Judge a failure; True when it is the request's outcome (or it will have none)."""
-        shard, feed, now = request.shard, self._feed, self._loop.time()
-        probe = lane.probe is request
-        verdict = lane.health.failed(failure, now, self._jitter(), probe=probe)
-        if probe:
-            lane.probe = None
-            lane.wake()
+        shard, now = request.shard, self._loop.time()
+        verdict = self._judge(lane, request, failure, now)
         if shard.stopped:
             shard.forgo()
             return True
         if verdict is Verdict.UNCHARGED:
-            feed.back(request)
-            self._wake_for(request)
+            self._send_back(request)
             return False
         request.attempts += 1
         decision = decide(
@@ -233,10 +251,40 @@ class Dispatcher:
         )
         if isinstance(decision, Retry):
             self.retries += 1
-            feed.again(request, decision.at)
+            self._spare(request)
+            self._feed.again(request, decision.at)
             return False
         shard.fail(request, failure)
         return True
+
+    def _judge(self, lane: Lane, request: Request, failure: Failure, now: float) -> Verdict:
+        """What a failure says of the upstream; wakes the lane when there may be more to send."""
+        health, probe = lane.health, lane.probe is request
+        if probe:
+            lane.probe = None
+        if failure is ABORTED:
+            if probe:
+                health.unsent()
+            return Verdict.UNCHARGED
+        was_open = health.paused_until is None
+        verdict = health.failed(failure, now, self._jitter(), probe=probe)
+        if probe or (not was_open and health.paused_until is None):
+            lane.wake()
+        return verdict
+
+    def _send_back(self, request: Request) -> None:
+        """Whoever can is to send it, at once; it has cost nothing."""
+        self._spare(request)
+        self._feed.back(request)
+        self._wake_for(request)
+
+    def _spare(self, request: Request) -> None:
+        """A request that was sent alone is back, or will be: it did not kill us."""
+        shard = request.shard
+        if shard.order.one_by_one:
+            shard.spare(request)
+            self._dirty.add(shard)
+            self._has_outcomes.set()
 
     def _wake_for(self, request: Request) -> None:
         for lane in self.lanes:
@@ -257,12 +305,16 @@ class Dispatcher:
                 shard.flush()
                 self._dirty.remove(shard)
         except OSError as error:
-            if error.errno not in _DISK_FULL:
+            if not is_disk_full(error):
                 raise
-            self._hold_back(True)
+            self._run_out_of_disk()
         else:
             if self.disk_full:
                 self._hold_back(False)
+
+    def _run_out_of_disk(self) -> None:
+        self._has_outcomes.set()
+        self._hold_back(True)
 
     def _hold_back(self, full: bool) -> None:
         self.disk_full = full
@@ -275,7 +327,7 @@ class Dispatcher:
         self._shards.discard(shard)
         self._dirty.discard(shard)
         self._feed.close(shard)
-        shard.close()
+        self._closing.append(shard)
         if shard.order.one_by_one:
             for lane in self.lanes:
                 lane.wake()
@@ -308,9 +360,11 @@ class Dispatcher:
                     self.finished.put_nowait(shard)
 
     async def _sync(self) -> None:
+        """Sync what was flushed. Files are closed by the same thread, so never under its hands."""
         unsynced = [shard for shard in self._shards if shard.unsynced]
-        if unsynced:
-            await self._threads.run(partial(_sync_all, unsynced))
+        closing, self._closing = self._closing, []
+        if unsynced or closing:
+            await self._threads.run(partial(_sync_and_close, unsynced, closing))
 
     async def _keep_ticking(self) -> None:
         while True:
@@ -321,6 +375,7 @@ class Dispatcher:
                 if due:
                     lane.wake(due)
                 lane.tick(now)
+            self._feed_careful_shards()
             while self._aborts and self._aborts[0][0] <= now:
                 self._abort(self._aborts.pop(0)[1])
 
@@ -328,10 +383,22 @@ class Dispatcher:
         for lane in self.lanes:
             for slot in lane.slots:
                 request = slot.request
-                if request is not None and request.shard.order.job_id == job_id:
+                if (
+                    request is not None
+                    and request.shard.stopped
+                    and request.shard.order.job_id == job_id
+                ):
                     slot.abort()
 
+    def _feed_careful_shards(self) -> None:
+        """Nothing is out and a lone request may go: the lane that has it to send may be asleep."""
+        if self._feed.one_by_one and not self._feed.out:
+            for lane in self.lanes:
+                lane.wake(1)
 
-def _sync_all(shards: Iterable[OpenShard]) -> None:
-    for shard in shards:
+
+def _sync_and_close(unsynced: Iterable[OpenShard], closing: Iterable[OpenShard]) -> None:
+    for shard in unsynced:
         shard.sync()
+    for shard in closing:
+        shard.close()

@@ -7,11 +7,12 @@ again waits here until its time, never in a slot.
 
 import heapq
 from collections import deque
+from collections.abc import Callable
 from itertools import count
 from typing import Final
 
+from overnight.dispatch.segment import is_disk_full
 from overnight.dispatch.shard import OpenShard, Request
-from overnight.domain.request import OutcomeKind
 
 
 class Stream:
@@ -82,9 +83,13 @@ class Round:
 
 
 class Feed:
-    """All streams, the requests waiting for another try, and how many requests are out."""
+    """All streams, the requests waiting for another try, and how many requests are out.
 
-    def __init__(self) -> None:
+    `disk_full` is called when a request can not be announced for want of room.
+    """
+
+    def __init__(self, disk_full: Callable[[], None]) -> None:
+        self._disk_full: Final = disk_full
         self._streams: dict[tuple[str, str], Stream] = {}
         self._rounds: list[Round] = []
         self._later: list[tuple[float, int, Request]] = []
@@ -181,9 +186,17 @@ class Feed:
         if mine is not None:
             stream.returned.remove(mine)
         request = mine or shard.take()
-        if request is not None:
-            shard.note(request, OutcomeKind.ALONE)
-            self.out += 1
+        if request is None:
+            return None
+        try:
+            shard.announce(request)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            stream.returned.appendleft(request)
+            self._disk_full()
+            return None
+        self.out += 1
         return request
 
     def _stream(self, shard: OpenShard) -> Stream:

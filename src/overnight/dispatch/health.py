@@ -32,7 +32,7 @@ class Health:
     """The state of one upstream as one worker sees it. Times are the loop's seconds."""
 
     __slots__ = (
-        "_bad_in_row", "_probe_seconds", "_probing", "_unreachable",
+        "_bad_in_row", "_probe_seconds", "_probing", "_rest_until", "_unreachable",
         "failures_in_row", "paused_until", "proven", "reason",
     )  # fmt: skip
 
@@ -47,6 +47,8 @@ class Health:
         self._bad_in_row = 0
         self._probe_seconds = PROBE_FIRST_SECONDS
         self._probing = False
+        self._rest_until = 0.0
+        """It asked for a rest until then: what was under way and still succeeds ends no rest."""
         self._unreachable = False
 
     @property
@@ -67,17 +69,17 @@ class Health:
         """Is it paused, and a probe allowed but not on its way?"""
         return self.paused_until is not None and not self._probing and now >= self.paused_until
 
-    def succeeded(self) -> None:
+    def succeeded(self, now: float) -> None:
         """It answered a request: whatever was wrong is over."""
         self.proven = True
         self.failures_in_row = 0
         self._bad_in_row = 0
-        self._reopen()
+        self._reopen(now)
 
-    def reachable(self) -> None:
+    def reachable(self, now: float) -> None:
         """It answered for its models: over, if being unreachable was all that was wrong."""
         if self._unreachable:
-            self._reopen()
+            self._reopen(now)
 
     def unsent(self) -> None:
         """The probe handed out was not used after all."""
@@ -96,8 +98,8 @@ class Health:
             self._hold_off(failure, now, jitter, probe)
             return Verdict.UNCHARGED
         if failure.kind is FailureKind.CONNECT:
-            self._pause(failure.detail, now, probe)
-            self._unreachable = True
+            if self._pause(failure.detail, now, probe):
+                self._unreachable = True
             return Verdict.UNCHARGED
         if failure.kind is FailureKind.RESET or failure.status in _DOWN:
             return self._outage(failure, now, probe)
@@ -107,7 +109,7 @@ class Health:
         # Any other reply, even an error, shows that something answers there.
         self._bad_in_row = 0
         if failure.status:
-            self._reopen()
+            self._reopen(now)
         elif paused:
             self._pause(self.reason, now, probe)
         return Verdict.CHARGED
@@ -117,7 +119,10 @@ class Health:
         self._pause(reason, now, probe=True)
         self._unreachable = True
 
-    def _reopen(self) -> None:
+    def _reopen(self, now: float) -> None:
+        if now < self._rest_until:
+            self._probing = False
+            return
         self.paused_until = None
         self.reason = ""
         self._probe_seconds = PROBE_FIRST_SECONDS
@@ -137,16 +142,18 @@ class Health:
         self._pause(what, now, probe)
         return Verdict.UNCHARGED
 
-    def _pause(self, reason: str, now: float, probe: bool) -> None:
+    def _pause(self, reason: str, now: float, probe: bool) -> bool:
         """Pause, or after a failed probe pause for twice as long; a straggler changes nothing."""
         if self.paused_until is None:
             self._probe_seconds = PROBE_FIRST_SECONDS
         elif probe:
             self._probe_seconds = min(2 * self._probe_seconds, PROBE_MAX_SECONDS)
         else:
-            return
+            return False
         self.reason = reason
-        self.paused_until = now + self._probe_seconds
+        self.paused_until = max(now + self._probe_seconds, self._rest_until)
+        self._unreachable = False
+        return True
 
     def _hold_off(self, failure: Failure, now: float, jitter: float, probe: bool) -> None:
         """It asked for a rest: at least what it said, at least a second, spread by a quarter."""
@@ -154,5 +161,7 @@ class Health:
             self._pause(f"answers {failure.status}", now, probe)
             return
         wait = max(1.0, failure.retry_after_seconds) * (1 + jitter / 4)
-        self.paused_until = max(self.paused_until or 0.0, now + wait)
+        self._rest_until = max(self._rest_until, now + wait)
+        self.paused_until = max(self.paused_until or 0.0, self._rest_until)
+        self._unreachable = False
         self.reason = f"answers {failure.status} and asks for {failure.retry_after_seconds:g} s"

@@ -49,7 +49,8 @@ class _ModelList(msgspec.Struct):
 
 _model_list: Final = msgspec.json.Decoder(_ModelList)
 
-_ABORTED: Final = Failure(FailureKind.RESET, "The request was aborted.")
+ABORTED: Final = Failure(FailureKind.RESET, "The request was aborted.")
+"""What comes of a request that we ended ourselves; it says nothing of the upstream."""
 
 Finish = Callable[["Lane", Request, Outcome], None]
 
@@ -206,7 +207,7 @@ class Lane:
             except (msgspec.DecodeError, RecursionError):
                 models = frozenset()
         self.answered = True
-        self.health.reachable()
+        self.health.reachable(self._loop.time())
         if self.options.models is None:
             known = models or None
             self.models = known
@@ -255,13 +256,13 @@ class Slot:
             return connection
         self.connection = connection
         if self.request is not None and self.request.shard.stopped:
-            return _ABORTED
+            return ABORTED
         return await connection.send(message, self.lane.options.timeouts.first_byte_seconds)
 
     def abort(self) -> None:
         """End the exchange under way; its request comes back as a failure."""
         if self.connection is not None and self.request is not None:
-            self.connection.end(_ABORTED)
+            self.connection.end(ABORTED)
 
 
 def _failure(answer: Answer) -> Failure:

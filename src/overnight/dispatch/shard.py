@@ -146,10 +146,13 @@ class OpenShard:
         """One request that was out comes back without an outcome, and that is final."""
         self.lacking -= 1
 
-    def note(self, request: Request, kind: OutcomeKind) -> None:
-        """Write at once that a request is sent alone, or that it did no harm."""
-        self._writer.add(request.line_number, kind, b"", 0, 0)
-        self._writer.flush()
+    def announce(self, request: Request) -> None:
+        """Write at once that a request is about to be sent alone. Raises `OSError`."""
+        self._writer.note(request.line_number, OutcomeKind.ALONE)
+
+    def spare(self, request: Request) -> None:
+        """Note, for the next flush, that a request that was announced did its worker no harm."""
+        self._writer.add(request.line_number, OutcomeKind.SPARED, b"", 0, 0)
 
     def flush(self) -> None:
         self._writer.flush()
