@@ -80,9 +80,8 @@ class Dispatcher:
                     for task in loops:
                         task.cancel()
         except BaseExceptionGroup as group:
-            if len(group.exceptions) > 1:
-                raise
-            raise group.exceptions[0] from None
+            # What followed the first came of it.
+            raise group.exceptions[0] from (group if len(group.exceptions) > 1 else None)
         finally:
             self._threads.close()
             for shard in (*self._shards, *self._closing):
@@ -190,7 +189,7 @@ class Dispatcher:
         """
         self._feed.closed = True
         deadline = self._loop.time() + seconds
-        while self._feed.out and self._loop.time() < deadline:
+        while self._feed.out and self._loop.time() < deadline:  # noqa: ASYNC110  once in a life
             await asyncio.sleep(0.02)
         for request in self._under_way():
             self._spare(request)

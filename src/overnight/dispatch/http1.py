@@ -80,7 +80,7 @@ class Target(msgspec.Struct, frozen=True):
         )
 
     def post_head(self, path: str) -> bytes:
-        """The head of a POST of JSON to `path` below the base, up to the value of Content-Length."""
+        """The head of a POST of JSON to `path` below the base, up to Content-Length's value."""
         return self._head("POST", path) + b"Content-Type: application/json\r\nContent-Length: "
 
     def get(self, path: str) -> bytes:

@@ -24,6 +24,7 @@ from typing import Final, NamedTuple
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from overnight.domain.errors import Corrupt
+from overnight.domain.job import Counts
 from overnight.domain.plan import signed64
 from overnight.domain.request import OutcomeKind
 from overnight.seams import AppendFile, Disk, ReadFile
@@ -194,6 +195,17 @@ class SegmentIndex:
     @property
     def digest(self) -> int:
         return signed64(self._headers.intdigest())
+
+    @property
+    def counts(self) -> Counts:
+        """Of all first outcomes."""
+        succeeded = [e for e in self.outcomes.values() if e.kind == OutcomeKind.SUCCESS]
+        return Counts(
+            len(succeeded),
+            len(self.outcomes) - len(succeeded),
+            sum(entry.prompt_tokens for entry in succeeded),
+            sum(entry.completion_tokens for entry in succeeded),
+        )
 
     def add(self, frame: Frame) -> None:
         self._headers.update(frame.header)

@@ -75,9 +75,10 @@ class OpenShard:
         """Requests without an outcome."""
         self.stopped = False
         """No more of its requests are to be sent, and none that fails is to be sent again."""
-        self.succeeded = self.failed = self.prompt_tokens = self.completion_tokens = 0
-        for entry in done.values():
-            self._count(entry.kind, entry.prompt_tokens, entry.completion_tokens)
+        before = index.counts
+        self.succeeded, self.failed = before.succeeded, before.failed
+        self.prompt_tokens = before.prompt_tokens
+        self.completion_tokens = before.completion_tokens
         deadly = {line for line, deaths in index.lone_sendings.items() if deaths >= LONE_DEATHS_MAX}
         if deadly:
             self._bury([record for record in todo if record.line_number in deadly])
@@ -176,11 +177,3 @@ class OpenShard:
 
     def close(self) -> None:
         self._writer.close()
-
-    def _count(self, kind: int, prompt_tokens: int, completion_tokens: int) -> None:
-        if kind == OutcomeKind.SUCCESS:
-            self.succeeded += 1
-            self.prompt_tokens += prompt_tokens
-            self.completion_tokens += completion_tokens
-        else:
-            self.failed += 1

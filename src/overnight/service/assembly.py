@@ -120,7 +120,11 @@ class Assembly:
     def _shard_lines(self, shard: ShardResult) -> Iterator[_Line]:
         segment = self._open(shard)
         try:
-            index = self._index(shard, segment)
+            index = SegmentIndex() if segment is None else index_segment(segment)
+            damaged = shard.settled and (index.size, index.digest) != (shard.size, shard.digest)
+            if damaged:
+                good = f"{index.size:,} good bytes of {shard.size:,}"
+                self.result.damage.append(f"the segment of shard {shard.plan.ordinal} has {good}")
             try:
                 records = read_records(self._source.plan_file, shard.plan)
             except Corrupt as error:
@@ -130,7 +134,7 @@ class Assembly:
             for record in records:
                 entry = index.outcomes.get(record.line_number)
                 if entry is None:
-                    yield self._missing(shard, record)
+                    yield self._missing(record, damaged)
                 else:
                     yield _line(entry, read(entry))
         finally:
@@ -146,16 +150,9 @@ class Assembly:
         except FileNotFoundError:
             return None
 
-    def _index(self, shard: ShardResult, segment: ReadFile | None) -> SegmentIndex:
-        index = SegmentIndex() if segment is None else index_segment(segment)
-        if shard.settled and (index.size, index.digest) != (shard.size, shard.digest):
-            good = f"{index.size:,} good bytes of {shard.size:,}"
-            self.result.damage.append(f"the segment of shard {shard.plan.ordinal} has {good}")
-        return index
-
-    def _missing(self, shard: ShardResult, record: Record) -> _Line:
+    def _missing(self, record: Record, damaged: bool) -> _Line:
         reason = self._source.unsent
-        if reason is None or (shard.settled and self.result.damage):
+        if reason is None or damaged:
             reason = Unsent.LOST
             self.result.lost += 1
         token = self._source.input_file.read_at(

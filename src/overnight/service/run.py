@@ -18,7 +18,7 @@ from xxhash import xxh3_128, xxh3_128_hexdigest
 
 from overnight.dispatch.dispatcher import Dispatcher, DispatchOptions
 from overnight.dispatch.lane import LaneOptions
-from overnight.dispatch.segment import begin_segment
+from overnight.dispatch.segment import begin_segment, index_segment, open_latest
 from overnight.dispatch.shard import OpenShard, ShardOrder
 from overnight.dispatch.window import load_window
 from overnight.domain.errors import ConfigurationError, Corrupt, InvalidRequest
@@ -109,19 +109,23 @@ class LocalRun:
 
         Cancelling it (Ctrl-C) leaves all outcomes so far on disk for the next start.
         """
-        with closing(self._disk.open(self._options.input)) as input_file:
-            if self._options.fresh:
-                self._disk.remove_folder(self._options.state)
+        options = self._options
+        if len({options.input, options.output, options.errors}) < 3:
+            raise ConfigurationError("input, output and errors must be three different files")
+        with closing(self._disk.open(options.input)) as input_file:
+            if options.fresh:
+                self._discard_state()
             manifest = self._load_manifest()
+            if manifest is not None:
+                self._check_same(manifest, input_file)
+            if self._finished_before(input_file):
+                self._discard_state()
+                return RunResult(already=True)
             if manifest is None:
-                if self._stands_in_the_way(input_file):
-                    return RunResult(already=True)
                 validated = await self._validate(input_file)
                 if isinstance(validated, RunResult):
                     return validated
                 manifest = validated
-            else:
-                self._check_same(manifest, input_file)
             manifest = replace_epoch(manifest)
             self._save(manifest)
             resumed, retries = await self._dispatch(manifest, input_file)
@@ -164,18 +168,28 @@ class LocalRun:
                 " restore it to resume, or use --fresh to discard the earlier results"
             )
 
-    def _stands_in_the_way(self, input_file: ReadFile) -> bool:
-        """True: the output is that of a finished run of this input. Raises if it is not ours."""
-        if self._options.overwrite:
+    def _discard_state(self) -> None:
+        """The manifest goes first: while it is there, so is all that it speaks of."""
+        self._disk.remove(self._manifest_path)
+        self._disk.remove_folder(self._options.state)
+
+    def _finished_before(self, input_file: ReadFile) -> bool:
+        """Is the output that of a finished run of this input? Raises if a file is not ours."""
+        options = self._options
+        if options.overwrite:
             return False
-        results = (self._options.output, self._options.errors)
-        present = [path for path in results if self._exists(path)]
+        present = [path for path in (options.output, options.errors) if self._exists(path)]
         if not present:
             return False
-        prefix = line_prefix(job_hex(self._digest(input_file), self._options.endpoint))
+        prefix = line_prefix(job_hex(self._digest(input_file), options.endpoint))
         heads = {path: self._head(path, len(prefix)) for path in present}
-        if self._options.output in heads and prefix in heads.values():
+        output_is_ours = heads.get(options.output) == prefix
+        errors_are_ours = heads.get(options.errors) == prefix
+        if output_is_ours or (errors_are_ours and heads.get(options.output) == b""):
             return True
+        if options.output not in heads and errors_are_ours:
+            # They are published first: it was killed before the output followed.
+            return False
         raise ConfigurationError(
             f"{present[0]} exists and is not the result of this input;"
             " use --overwrite to replace it, or another --output"
@@ -201,6 +215,7 @@ class LocalRun:
     async def _validate(self, input_file: ReadFile) -> "_Manifest | RunResult":
         self._disk.remove_folder(self._options.state)
         self._disk.make_folder(self._segments)
+        self._disk.make_folder(self._options.errors.parent)
         draft = self._plan_path.with_name("plan.draft")
         with closing(self._disk.create(draft)) as plan_file:
             validation = Validation(input_file, plan_file, self._options.rules)
@@ -224,10 +239,14 @@ class LocalRun:
 
     async def _dispatch(self, manifest: _Manifest, input_file: ReadFile) -> tuple[int, int]:
         """Send everything that has no outcome; returns (outcomes found, requests sent again)."""
+        todo, before = await self._unfinished(manifest)
+        if not todo:
+            return before.succeeded + before.failed, 0
         dispatcher = Dispatcher(self._seams, self._options.dispatch)
         with closing(self._disk.open(self._plan_path)) as plan_file:
             feeder = _Feeder(
-                manifest,
+                todo,
+                RunProgress("sending", 0, manifest.total, before),
                 dispatcher,
                 lambda shard: self._open_shard(manifest, shard, plan_file, input_file),
             )
@@ -238,6 +257,23 @@ class LocalRun:
                     await feeder.turn()
                     self._report(feeder.progress())
         return feeder.resumed, dispatcher.retries
+
+    async def _unfinished(self, manifest: _Manifest) -> tuple[list[ShardPlan], Counts]:
+        """The shards that lack an outcome, and what the others have from earlier starts."""
+        todo, before = [], Counts()
+        for shard in manifest.shards:
+            segment = open_latest(self._disk, self._segments, shard.ordinal, manifest.epoch)
+            if segment is None:
+                todo.append(shard)
+                continue
+            with closing(segment):
+                index = index_segment(segment)
+            if len(index.outcomes) < shard.requests:
+                todo.append(shard)
+            else:
+                before += index.counts
+            await asyncio.sleep(0)
+        return todo, before
 
     @asynccontextmanager
     async def _draining(self, dispatcher: Dispatcher) -> AsyncIterator[None]:
@@ -298,22 +334,26 @@ class LocalRun:
             self._disk.remove(drafts[1])
             self._disk.remove(errors)
         self._disk.publish(drafts[0], output)
-        self._disk.remove_folder(self._options.state)
+        self._discard_state()
 
 
 class _Feeder:
     """Opens shards as the lanes want them and counts those that come back."""
 
     def __init__(
-        self, manifest: _Manifest, dispatcher: Dispatcher, load: Callable[[ShardPlan], OpenShard]
+        self,
+        shards: list[ShardPlan],
+        start: RunProgress,
+        dispatcher: Dispatcher,
+        load: Callable[[ShardPlan], OpenShard],
     ) -> None:
-        self.unfinished = len(manifest.shards)
-        self.resumed = 0
-        self._total = manifest.total
+        self.unfinished = len(shards)
+        self.resumed = start.counts.succeeded + start.counts.failed
+        self._start = start
         self._dispatcher = dispatcher
         self._load = load
         self._waiting: dict[str, deque[ShardPlan]] = {}
-        for shard in manifest.shards:
+        for shard in shards:
             self._waiting.setdefault(shard.model, deque()).append(shard)
 
     async def turn(self) -> None:
@@ -350,11 +390,11 @@ class _Feeder:
                 )
 
     def progress(self) -> RunProgress:
-        counts = self._dispatcher.counts
+        counts = self._start.counts + self._dispatcher.counts
         return RunProgress(
-            "sending",
+            self._start.stage,
             counts.succeeded + counts.failed,
-            self._total,
+            self._start.total,
             counts,
             self._dispatcher.retries,
             "; ".join(self._dispatcher.troubles()),
