@@ -1,10 +1,14 @@
-"""`seams.Disk` in memory, which a test can fill up or break."""
+"""`seams.Disk` in memory, which a test can fill up, break, or let die at any moment."""
 
 import errno
 from collections.abc import Sequence
 from pathlib import Path
 
 from overnight.seams import AppendFile, ReadFile
+
+
+class Died(BaseException):
+    """The process was killed at this moment; what was written stays written."""
 
 
 class MemoryDisk:
@@ -14,10 +18,22 @@ class MemoryDisk:
         """Appending raises ENOSPC and writes nothing."""
         self.broken = False
         """Syncing raises EIO."""
+        self.writes_left: int | None = None
+        """How many more changes are made before the process dies; None: it lives."""
+        self.torn = False
+        """Dying while appending leaves half of what was to be written."""
         self.opened = 0
         """Files open at the moment."""
 
+    def change(self) -> None:
+        """Count a change; raises `Died` when there is to be none any more."""
+        if self.writes_left is not None:
+            if not self.writes_left:
+                raise Died
+            self.writes_left -= 1
+
     def create(self, path: Path) -> AppendFile:
+        self.change()
         if path in self.files:
             raise FileExistsError(errno.EEXIST, "there is one", str(path))
         self.files[path] = bytearray()
@@ -29,17 +45,20 @@ class MemoryDisk:
         return _Read(self, self.files[path])
 
     def publish(self, source: Path, target: Path) -> None:
+        self.change()
         self.files[target] = self.files.pop(source)
 
     def remove(self, path: Path) -> None:
-        self.files.pop(path, None)
+        if path in self.files:
+            self.change()
+            del self.files[path]
 
     def make_folder(self, path: Path) -> None:
         pass
 
     def remove_folder(self, path: Path) -> None:
-        for each in [each for each in self.files if path in each.parents]:
-            del self.files[each]
+        for each in sorted(each for each in self.files if path in each.parents):
+            self.remove(each)
 
     def list_folder(self, path: Path) -> list[str]:
         return sorted(each.name for each in self.files if each.parent == path)
@@ -59,7 +78,15 @@ class _Append:
         self._check_open()
         if self._disk.full:
             raise OSError(errno.ENOSPC, "no room")
-        self._data += b"".join(parts)
+        data = b"".join(parts)
+        try:
+            self._disk.change()
+        except Died:
+            if self._disk.torn:
+                self._disk.torn = False
+                self._data += data[: len(data) // 2]
+            raise
+        self._data += data
 
     def datasync(self) -> None:
         self._check_open()
