@@ -208,7 +208,6 @@ class Dispatcher:
             return False
         shard.stop()
         self._feed.drop_stopped()
-        shard.sync()
         self._forget(shard)
         return True
 
@@ -400,4 +399,5 @@ def _sync_and_close(unsynced: Iterable[OpenShard], closing: Iterable[OpenShard])
     for shard in unsynced:
         shard.sync()
     for shard in closing:
+        shard.sync()
         shard.close()
