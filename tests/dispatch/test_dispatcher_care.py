@@ -11,7 +11,7 @@ from support.dispatch_world import FAILURE, HOUR_SECONDS, SUCCESS, World, virtua
 from support.fake_network import Respond, Silence
 from support.memory_disk import MemoryDisk
 from support.shards import FOLDER, open_shard, written
-from support.virtual_time import run_virtual
+from support.virtual_time import SlowThreads, run_virtual
 
 # The disk
 
@@ -73,6 +73,23 @@ def test_what_is_raised_inside_comes_out_as_it_is() -> None:
 
     with pytest.raises(LookupError, match="mine"):
         test()
+
+
+def test_a_file_is_not_closed_under_the_thread_that_syncs_it() -> None:
+    async def main() -> None:
+        world = World(SlowThreads)
+        engine = world.upstream(lambda s: Respond() if s.number <= 3 else Silence())
+        async with world.dispatcher.running():
+            world.lane()
+            shard = world.open(10)
+            await world.until(lambda: shard.unsynced)
+            await asyncio.sleep(0.25)  # the next sync is under way
+            engine.crash()
+            await world.until(lambda: world.dispatcher.withdraw(shard), seconds=0.1)
+            await asyncio.sleep(1)
+        assert world.disk.opened == 0
+
+    run_virtual(main())
 
 
 # One by one

@@ -11,7 +11,7 @@ from overnight.dispatch.lane import Lane, LaneOptions
 from overnight.dispatch.shard import OpenShard
 from overnight.domain.request import OutcomeKind
 from overnight.domain.retry import RetryPolicy
-from overnight.seams import Seams
+from overnight.seams import Seams, Threads
 from support.fake_network import Answer, FakeNetwork, FakeUpstream, Respond
 from support.memory_disk import MemoryDisk
 from support.shards import open_shard, written
@@ -34,11 +34,11 @@ class EvenChance:
 class World:
     """A dispatcher, the upstreams it sends to and the disk it writes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: Callable[[str], Threads] = InlineThreads) -> None:
         self.disk = MemoryDisk()
         self.network = FakeNetwork()
         self.dispatcher = Dispatcher(
-            Seams(VirtualClock(), EvenChance(), self.network.connect, self.disk, InlineThreads),
+            Seams(VirtualClock(), EvenChance(), self.network.connect, self.disk, threads),
             DispatchOptions(RetryPolicy()),
         )
         self.loop = asyncio.get_running_loop()

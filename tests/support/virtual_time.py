@@ -58,6 +58,19 @@ class InlineThreads:
         pass
 
 
+class SlowThreads(InlineThreads):
+    """`seams.Threads` that does one thing after another and takes its time for each."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._turn = asyncio.Lock()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        async with self._turn:
+            await asyncio.sleep(0.1)
+            return work()
+
+
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     """`asyncio.run` in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
