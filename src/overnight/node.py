@@ -1,0 +1,270 @@
+"""Wires everything: the only place that knows which parts make a process of which role.
+
+    python -m overnight.node ROLE --assignment FD [--lock FD] [--socket FD]
+
+The supervisor starts these. `--assignment` is a pipe: its first line is the settings and this
+process's identity, and its end means that the supervisor is gone and so must we be.
+"""
+
+import argparse
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from overnight.dispatch.dispatcher import DispatchOptions
+from overnight.dispatch.http1 import Target, Timeouts
+from overnight.dispatch.lane import LaneOptions
+from overnight.domain.errors import LeaseLost
+from overnight.domain.request import LineRules
+from overnight.seams import Seams
+from overnight.settings import Assignment, Settings, UpstreamSettings
+from overnight.store import lanes, workers
+from overnight.store.blobs import Blobs
+from overnight.store.database import Database
+
+DATABASE_NAME: Final = "overnight.sqlite3"
+SECRET_NAME: Final = "secret"
+SECRET_BYTES: Final = 32
+
+_log = structlog.get_logger()
+
+
+def database_path(settings: Settings) -> Path:
+    return settings.data_dir / DATABASE_NAME
+
+
+def lane_options(upstream: UpstreamSettings, settings: Settings) -> LaneOptions:
+    """The options of one lane to an upstream, its share of the limits."""
+    key = upstream.api_key.get_secret_value() if upstream.api_key else None
+    timeouts = settings.timeouts
+    return LaneOptions(
+        target=Target.parse(upstream.url, key),
+        max_in_flight=max(1, upstream.max_in_flight // upstream.lanes),
+        models=frozenset(upstream.models) or None,
+        timeouts=Timeouts(
+            timeouts.connect_seconds, timeouts.first_byte_seconds, timeouts.idle_seconds
+        ),
+        reply_bytes_max=settings.limits.reply_bytes_max,
+    )
+
+
+def dispatch_options(settings: Settings) -> DispatchOptions:
+    return DispatchOptions(retry=settings.retry.policy())
+
+
+def line_rules(settings: Settings, endpoint: str | None) -> LineRules:
+    """What all lines must be; whether they must be routed is each job's own rule."""
+    limits = settings.limits
+    return LineRules(
+        endpoint=endpoint,
+        line_bytes_max=limits.line_bytes_max,
+        custom_id_bytes_max=limits.custom_id_bytes_max,
+        requests_max=limits.requests_max,
+    )
+
+
+class Node:
+    """One process of the service: its settings, its identity and what it shares with others."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self.settings = assignment.settings
+        self.id = assignment.worker_id
+        self.replaces = assignment.replaces
+        self.seams = Seams()
+        self.blobs = Blobs(self.settings.data_dir, self.seams.disk)
+
+    def database(self) -> Database:
+        return Database(database_path(self.settings), self.seams.threads("database"))
+
+    async def migrate(self) -> None:
+        """Before anything else runs: the schema, the folders, and nobody's claims."""
+        # Alembic is slow to import, and no other role needs it.
+        from overnight.store.migrate import migrate  # noqa: PLC0415
+
+        migrate(database_path(self.settings))
+        self.blobs.make_folders()
+        self._make_secret()
+        wanted = [
+            lanes.LaneSpec(upstream.url, number)
+            for upstream in self.settings.upstreams
+            for number in range(upstream.lanes)
+        ]
+        database = self.database()
+        now = self.seams.clock.now()
+        # We hold the folder's lock: whoever had a claim is dead.
+        await database.write(lambda tx: workers.reclaim_all(tx, now))
+        await database.write(lambda tx: lanes.sync(tx, wanted))
+        await database.close()
+
+    def _make_secret(self) -> None:
+        path = self.settings.data_dir / SECRET_NAME
+        if path.exists():
+            return
+        draft = path.with_name(path.name + ".draft")
+        self.seams.disk.remove(draft)
+        with closing(self.seams.disk.create(draft)) as file:
+            file.append([secrets.token_bytes(SECRET_BYTES)])
+            file.datasync()
+        self.seams.disk.publish(draft, path)
+
+    async def _take_over(self, database: Database) -> None:
+        """The process that had our place is dead; what it held is free at once."""
+        if self.replaces:
+            now = self.seams.clock.now()
+            await database.write(lambda tx: workers.reclaim(tx, self.replaces, now))
+
+    async def worker(self, stop: asyncio.Event) -> None:
+        from overnight.service.worker import Worker, WorkerOptions  # noqa: PLC0415
+
+        settings = self.settings
+        database = self.database()
+        await self._take_over(database)
+        options = WorkerOptions(
+            upstreams={up.url: lane_options(up, settings) for up in settings.upstreams},
+            dispatch=dispatch_options(settings),
+            lease_seconds=settings.lease_seconds,
+            cancel_grace_seconds=settings.cancel_grace_seconds,
+            expire_grace_seconds=settings.expire_grace_seconds,
+        )
+        await Worker(self.id, database, self.blobs, self.seams, options).run(stop)
+        await database.close()
+
+    async def clerk(self, stop: asyncio.Event) -> None:
+        from overnight.service.clerk import Clerk, ClerkOptions  # noqa: PLC0415
+        from overnight.service.intake import IntakeOptions  # noqa: PLC0415
+
+        settings = self.settings
+        database = self.database()
+        await self._take_over(database)
+        options = ClerkOptions(
+            intake=IntakeOptions(line_rules(settings, None)), lease_seconds=settings.lease_seconds
+        )
+        await Clerk(self.id, database, self.blobs, self.seams, options).run(stop)
+        await database.close()
+
+    async def api(self, listener: socket.socket, stop: asyncio.Event) -> None:
+        from overnight.api.app import ApiOptions, Services, create_app  # noqa: PLC0415
+        from overnight.api.auth import Access  # noqa: PLC0415
+        from overnight.api.server import serve  # noqa: PLC0415
+        from overnight.service.files import Files, FilesOptions  # noqa: PLC0415
+        from overnight.service.health import Health  # noqa: PLC0415
+        from overnight.service.jobs import DEFAULT_ENDPOINTS, Jobs, JobsOptions  # noqa: PLC0415
+
+        settings, seams = self.settings, self.seams
+        database = self.database()
+        secret = (settings.data_dir / SECRET_NAME).read_bytes()
+        files = Files(
+            database,
+            self.blobs,
+            seams,
+            FilesOptions(secret=secret, file_bytes_max=settings.limits.file_bytes_max),
+        )
+        jobs = Jobs(
+            database,
+            seams,
+            JobsOptions(
+                endpoints=(*DEFAULT_ENDPOINTS, *settings.endpoints),
+                window_seconds=settings.completion_window_seconds,
+            ),
+        )
+        access = Access(
+            api_keys=tuple(key.get_secret_value() for key in settings.api_keys),
+            open_mode=settings.open_mode,
+            loopback_only=not settings.allow_open,
+        )
+        app = create_app(
+            Services(files, jobs, Health(database, self.blobs, seams), seams.chance),
+            ApiOptions(access, settings.public_url),
+        )
+        await files.clear_incoming()
+        await serve(app, listener, stop)
+        files.close()
+        await database.close()
+
+
+def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it installs; it makes a request a fifth cheaper."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def log_as(role: str) -> None:
+    """One line per event on stderr, naming the process."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    structlog.contextvars.bind_contextvars(role=role, pid=os.getpid())
+
+
+async def _run_role(node: Node, role: str, pipe: int, listener: int | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_reader(pipe, _exit_at_end, pipe)
+    if role == "migrate":
+        await node.migrate()
+    elif role == "worker":
+        await node.worker(stop)
+    elif role == "clerk":
+        await node.clerk(stop)
+    elif listener is not None:
+        await node.api(socket.socket(fileno=listener), stop)
+
+
+def _exit_at_end(pipe: int) -> None:
+    """The supervisor is dead; a new one waits for us to be gone. Crash-only: just go."""
+    if not os.read(pipe, 4096):
+        os._exit(1)
+
+
+def _read_line(pipe: int) -> bytes:
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        piece = os.read(pipe, 65536)
+        if not piece:
+            sys.exit(1)
+        line += piece
+    return bytes(line)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one role until told to stop; the exit code is the process's."""
+    parser = argparse.ArgumentParser(prog="overnight.node")
+    parser.add_argument("role", choices=("migrate", "api", "clerk", "worker"))
+    parser.add_argument("--assignment", type=int, required=True)
+    parser.add_argument("--lock", type=int)
+    parser.add_argument("--socket", type=int)
+    given = parser.parse_args(arguments)
+    node = Node(Assignment.from_line(_read_line(given.assignment)))
+    log_as(given.role)
+    # Ctrl-C reaches the whole group; the supervisor says when it is our turn.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with asyncio.Runner(loop_factory=fast_loop()) as runner:
+            runner.run(_run_role(node, given.role, given.assignment, given.socket))
+    except LeaseLost as lost:
+        _log.error("stopping", reason=str(lost))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

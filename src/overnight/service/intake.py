@@ -1,0 +1,135 @@
+"""Intake: a claimed VALIDATING job is read once, and accepted with its plan or rejected.
+
+The plan is written under a name of this claim's own, synced and renamed; then one fenced
+transaction inserts all shards and advances the job. A crash before it leaves only rubbish.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from overnight.domain.errors import Corrupt
+from overnight.domain.job import Job
+from overnight.domain.request import LineRules
+from overnight.seams import AppendFile, ReadFile, Seams, Threads
+from overnight.service.validator import ValidatedPlan, Validation, ValidationProgress
+from overnight.store import jobs, lanes
+from overnight.store.blobs import Blobs
+from overnight.store.database import Database
+from overnight.store.jobs import Accepted, JobClaim
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeOptions:
+    rules: LineRules
+    """The limits of all jobs; endpoint and form come from each."""
+
+
+class Intake:
+    """The validation of one job, in steps."""
+
+    def __init__(
+        self,
+        claim: JobClaim,
+        database: Database,
+        blobs: Blobs,
+        seams: Seams,
+        options: IntakeOptions,
+        thread: Threads,
+    ) -> None:
+        self.claim = claim
+        self._database = database
+        self._blobs = blobs
+        self._seams = seams
+        self._disk = seams.disk
+        self._options = options
+        self._thread = thread
+        self._validation: Validation | None = None
+        self._steps: Iterator[ValidationProgress] = iter(())
+        self._input: ReadFile | None = None
+        self._plan: AppendFile | None = None
+
+    async def step(self) -> bool:
+        """Read a little; at the end, say what came of it. Raises `LeaseLost`, `Conflict`."""
+        if self._validation is None and not await self._begin():
+            return True
+        if next(self._steps, None) is not None:
+            return False
+        await self._conclude()
+        return True
+
+    def abandon(self) -> None:
+        self._close()
+        self._disk.remove(self._draft)
+
+    @property
+    def _draft(self) -> Path:
+        path = self._blobs.plan_path(self.claim.job.id)
+        return path.with_name(f"{path.name}.{self.claim.epoch}.draft")
+
+    async def _begin(self) -> bool:
+        job = self.claim.job
+        self._disk.make_folder(self._blobs.segments_folder(job.id))
+        self._disk.remove(self._draft)
+        try:
+            self._input = self._disk.open(self._blobs.file_path(job.input_file_id))
+        except FileNotFoundError:
+            await self._reject("The input file is gone.")
+            return False
+        self._plan = self._disk.create(self._draft)
+        served = await self._database.read(served_models)
+        rules = rules_of(job, self._options.rules)
+        self._validation = Validation(self._input, self._plan, rules, served)
+        self._steps = self._validation.steps()
+        return True
+
+    async def _conclude(self) -> None:
+        validation, plan_file = self._validation, self._plan
+        if validation is None or plan_file is None:
+            raise Corrupt("validation ended before it began")
+        plan = validation.plan
+        if plan is None:
+            await self._reject(None)
+            return
+        await self._thread.run(plan_file.datasync)
+        self._disk.publish(self._draft, self._blobs.plan_path(self.claim.job.id))
+        self._close()
+        await self._accept(plan)
+
+    async def _accept(self, plan: ValidatedPlan) -> None:
+        accepted = Accepted(total=plan.total, model=plan.model)
+
+        def write(tx: Connection) -> None:
+            jobs.accept(tx, self.claim, plan.shards, accepted, self._seams.clock.now())
+
+        await self._database.write(write)
+
+    async def _reject(self, failure: str | None) -> None:
+        faults = self._validation.faults if self._validation is not None else []
+
+        def write(tx: Connection) -> None:
+            jobs.reject(tx, self.claim, faults, failure, self._seams.clock.now())
+
+        await self._database.write(write)
+        self._close()
+        self._blobs.remove_job(self.claim.job.id)
+
+    def _close(self) -> None:
+        for file in (self._input, self._plan):
+            if file is not None:
+                file.close()
+
+
+def rules_of(job: Job, limits: LineRules) -> LineRules:
+    """What this job's lines must be: its endpoint, and whether `method` and `url` are needed."""
+    return replace(limits, endpoint=job.endpoint, routed=job.line_rules == "openai")
+
+
+def served_models(tx: Connection) -> frozenset[str] | None:
+    """All models there are; None when some upstream takes any, or has not answered yet."""
+    rows = lanes.all(tx)
+    if not rows or any(not row.answered or row.models is None for row in rows):
+        return None
+    return frozenset(model for row in rows for model in row.models or ())

@@ -1,0 +1,59 @@
+"""Where bytes lie under the data folder.
+
+files/FILE            input and result files
+incoming/TOKEN        uploads that have not ended
+jobs/JOB/plan         order and cut of the job's requests
+jobs/JOB/segments/    journals of its shards
+jobs/JOB/*.draft      what a clerk was writing; rubbish once its claim is gone
+"""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from overnight.seams import Disk
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}")
+
+
+class Blobs:
+    """Paths, and what makes or removes several of them. What touches disk raises `OSError`."""
+
+    def __init__(self, root: Path, disk: Disk) -> None:
+        self._files = root / "files"
+        self._incoming = root / "incoming"
+        self.jobs_folder = root / "jobs"
+        self._disk = disk
+
+    def make_folders(self) -> None:
+        for folder in (self._files, self._incoming, self.jobs_folder):
+            self._disk.make_folder(folder)
+
+    def file_path(self, file_id: str) -> Path:
+        return self._files / _checked(file_id)
+
+    def incoming_path(self, token: str) -> Path:
+        return self._incoming / _checked(token)
+
+    def job_folder(self, job_id: str) -> Path:
+        return self.jobs_folder / _checked(job_id)
+
+    def plan_path(self, job_id: str) -> Path:
+        return self.job_folder(job_id) / "plan"
+
+    def segments_folder(self, job_id: str) -> Path:
+        return self.job_folder(job_id) / "segments"
+
+    def remove_file(self, file_id: str) -> None:
+        self._disk.remove(self.file_path(file_id))
+
+    def remove_job(self, job_id: str) -> None:
+        """Remove the job's plan, segments and leftovers; its result files stay."""
+        self._disk.remove_folder(self.job_folder(job_id))
+
+
+def _checked(name: str) -> str:
+    """Ids reach us from URLs: one that could climb out of its folder must not become a path."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} can not name a blob: use letters, digits, '-' and '_'.")
+    return name

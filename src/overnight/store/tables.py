@@ -1,0 +1,168 @@
+"""The schema. Times are unix seconds, ids are text, lists are JSON.
+
+`worker` or `clerk` beside an `epoch` is a claim: the id of the worker incarnation that holds the
+row, or null. The epoch is raised whenever a row changes hands, so a write that names both is
+refused once they are stale, however late it comes.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    and_,
+)
+
+metadata: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+jobs: Final = Table(
+    "jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("input_file_id", Text, nullable=False),
+    Column("input_bytes", BigInteger, nullable=False),
+    Column("line_rules", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("deadline", Float, nullable=False),
+    Column("completion_window", Text, nullable=False),
+    Column("metadata", Text),
+    Column("model", Text),
+    Column("priority", Integer, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    # Of settled shards; once the job is published, of its result files.
+    Column("succeeded", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("output_file_id", Text),
+    Column("error_file_id", Text),
+    Column("faults", Text, nullable=False),
+    Column("failure", Text),
+    Column("clerk", Text),
+    Column("clerk_epoch", Integer, nullable=False),
+    # 0 until a shard of the job is claimed, which puts a new job first in its turn.
+    Column("last_served_at", Float, nullable=False),
+)
+Index("jobs_of_tenant", jobs.c.tenant, jobs.c.created_at, jobs.c.id)
+Index(
+    "jobs_by_turn",
+    jobs.c.status,
+    jobs.c.priority.desc(),
+    jobs.c.last_served_at,
+    jobs.c.created_at,
+)
+
+job_log: Final = Table(
+    "job_log",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job_id", Text, ForeignKey("jobs.id"), nullable=False),
+    Column("event", Text, nullable=False),
+    Column("from_status", Text),
+    Column("to_status", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("why", Text, nullable=False),
+)
+Index("job_log_of_job", job_log.c.job_id)
+
+shards: Final = Table(
+    "shards",
+    metadata,
+    Column("job_id", Text, ForeignKey("jobs.id"), primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("first_record", BigInteger, nullable=False),
+    Column("requests", Integer, nullable=False),
+    Column("body_bytes", BigInteger, nullable=False),
+    Column("checksum", BigInteger, nullable=False),
+    Column("worker", Text),
+    Column("epoch", Integer, nullable=False),
+    Column("fruitless_takeovers", Integer, nullable=False),
+    Column("live_succeeded", Integer, nullable=False),
+    Column("live_failed", Integer, nullable=False),
+    Column("live_prompt_tokens", BigInteger, nullable=False),
+    Column("live_completion_tokens", BigInteger, nullable=False),
+    # The epoch whose segment holds the shard's outcomes; null until the shard is settled.
+    Column("segment_epoch", Integer),
+    Column("segment_bytes", BigInteger),
+    Column("segment_digest", BigInteger),
+)
+
+# A partial index serves only queries that repeat its condition, so each has a name.
+is_unsettled: Final = shards.c.segment_epoch.is_(None)
+is_free: Final = and_(is_unsettled, shards.c.worker.is_(None))
+"""Nobody holds it and it is not done: it can be claimed."""
+is_begun: Final = and_(is_unsettled, shards.c.epoch > 0)
+"""Somebody has held it, so it may hold outcomes that the job's counters lack."""
+is_claimed: Final = shards.c.worker.is_not(None)
+
+Index("shards_free", shards.c.job_id, shards.c.ordinal, sqlite_where=is_free)
+Index(
+    "shards_free_of_model",
+    shards.c.job_id,
+    shards.c.model,
+    shards.c.ordinal,
+    sqlite_where=is_free,
+)
+Index("shards_begun", shards.c.job_id, sqlite_where=is_begun)
+Index("shards_claimed", shards.c.worker, sqlite_where=is_claimed)
+
+workers: Final = Table(
+    "workers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("until", Float, nullable=False),
+)
+
+lanes: Final = Table(
+    "lanes",
+    metadata,
+    Column("url", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("worker", Text),
+    Column("epoch", Integer, nullable=False),
+    # Its last holder died: what it had in flight may still be running upstream.
+    Column("orphaned", Boolean, nullable=False),
+    Column("models", Text),
+    Column("answered", Boolean, nullable=False),
+    Column("paused_reason", Text),
+    Column("paused_until", Float),
+)
+
+files: Final = Table(
+    "files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", Text),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Column("lines", BigInteger),
+    Column("status", Text, nullable=False),
+    # A deleted file's row stays until its bytes are gone, so that paging can go on after it.
+    Column("deleted_at", Float),
+)
+Index("files_of_tenant", files.c.tenant, files.c.created_at, files.c.id)
+Index("files_expiring", files.c.expires_at, sqlite_where=files.c.expires_at.is_not(None))
+Index("files_deleted", files.c.deleted_at, sqlite_where=files.c.deleted_at.is_not(None))
