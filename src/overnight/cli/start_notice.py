@@ -46,6 +46,7 @@ def notice(settings: Settings, views: Sequence[UpstreamView]) -> str:
     """Ready to paste: the base URL as each SDK wants it, and what stands behind it."""
     url = settings.base_url
     key = "any text (no key is configured)" if settings.open_mode else "one of your keys"
+    width = max((len(view.url) for view in views), default=0)
     lines = [
         f"Overnight is ready; its data is in {settings.data_dir}.",
         "",
@@ -54,7 +55,7 @@ def notice(settings: Settings, views: Sequence[UpstreamView]) -> str:
         f"  api_key: {key}",
         "",
         "Upstreams:",
-        *(f"  {view.url}  {view}" for view in views),
+        *(f"  {view.url:{width}}  {view}" for view in views),
         "",
         "Ctrl-C stops it; the next start goes on where it was.",
     ]
