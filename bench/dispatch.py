@@ -60,7 +60,9 @@ def cpu_seconds() -> float:
 
 
 def write_input(path: Path, requests: int, prompt_bytes: int) -> None:
-    prompt = ("Tell me of the night the lantern went out. " * (prompt_bytes // 43 + 1))[:prompt_bytes]
+    prompt = ("Tell me of the night the lantern went out. " * (prompt_bytes // 43 + 1))[
+        :prompt_bytes
+    ]
     with path.open("w") as file:
         for number in range(requests):
             body = {"model": "sim", "messages": [{"role": "user", "content": prompt}]}
@@ -197,7 +199,16 @@ CLIENTS = {"overnight": ours, "bare asyncio + httptools": bare, "aiohttp": with_
 
 def measure(client: str, given: argparse.Namespace, source: Path, port: int) -> dict[str, float]:
     """One client, once, in a process of its own."""
-    command = [sys.executable, __file__, "--one", client, "--source", str(source), "--port", str(port)]
+    command = [
+        sys.executable,
+        __file__,
+        "--one",
+        client,
+        "--source",
+        str(source),
+        "--port",
+        str(port),
+    ]
     command += ["--requests", str(given.requests), "--in-flight", str(given.in_flight)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -239,7 +250,9 @@ def main() -> None:
         one(given)
         return
     upstream = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("upstream.py"), "0"], stdout=subprocess.PIPE, text=True
+        [sys.executable, Path(__file__).with_name("upstream.py"), "0"],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         port = int(upstream.stdout.readline())

@@ -1,6 +1,6 @@
 """An upstream that answers at once, as cheaply as Python can: the benches' other side.
 
-    python bench/upstream.py PORT
+python bench/upstream.py PORT
 """
 
 import asyncio

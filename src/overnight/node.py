@@ -32,7 +32,7 @@ from overnight.store.blobs import Blobs
 from overnight.store.database import Database
 
 DATABASE_NAME: Final = "overnight.sqlite3"
-SECRET_NAME: Final = "secret"
+SECRET_NAME: Final = "secret"  # noqa: S105  a file name
 SECRET_BYTES: Final = 32
 
 _log = structlog.get_logger()

@@ -6,11 +6,12 @@ that neither a deadline nor a small job waits behind a large file.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
+from sqlalchemy import Connection
 
 from overnight.domain.errors import Conflict, LeaseLost, Unavailable
 from overnight.seams import Clock, Seams
@@ -127,30 +128,23 @@ class Clerk:
     async def _take_on(self) -> None:
         """Claim jobs to publish first (somebody waits for results), then to validate."""
         while len(self._works) < WORKS_MAX:
-            now = self._clock.now()
-            claim = await self._claim(lambda: jobs.claim_publishing, now)
-            if claim is not None:
-                self._works.append(
-                    Publishing(claim, self._database, self._blobs, self._seams, self._thread)
-                )
-                continue
-            claim = await self._claim(lambda: jobs.claim_validation, now)
-            if claim is None:
+            # Looking is cheap; a write transaction is not, and there are many looks.
+            if not await self._database.read(jobs.has_work_for_clerk):
                 return
-            self._works.append(
-                Intake(
-                    claim,
-                    self._database,
-                    self._blobs,
-                    self._seams,
-                    self._options.intake,
-                    self._thread,
-                )
-            )
+            work = await self._database.write(self._claim)
+            if work is None:
+                return
+            self._works.append(work)
 
-    async def _claim(self, verb: Callable[[], Callable[..., JobClaim | None]], now: float) -> JobClaim | None:
-        claim_job = verb()
-        return await self._database.write(lambda tx: claim_job(tx, self._id, now))
+    def _claim(self, tx: Connection) -> Work | None:
+        now, parts = self._clock.now(), (self._database, self._blobs, self._seams)
+        claim = jobs.claim_publishing(tx, self._id, now)
+        if claim is not None:
+            return Publishing(claim, *parts, self._thread)
+        claim = jobs.claim_validation(tx, self._id, now)
+        if claim is not None:
+            return Intake(claim, *parts, self._options.intake, self._thread)
+        return None
 
     async def _step(self, work: Work) -> None:
         self._works.rotate(-1)
@@ -167,6 +161,6 @@ class Clerk:
     async def _drop_overtaken(self) -> None:
         for work in list(self._works):
             claim = work.claim
-            if not await self._database.read(lambda tx, c=claim: jobs.still_claimed(tx, c)):
+            if not await self._database.read(partial(jobs.still_claimed, claim=claim)):
                 work.abandon()
                 self._works.remove(work)

@@ -7,11 +7,11 @@ twice it gives the same: file ids are derived from the job.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from sqlalchemy import Connection
 
-from overnight.domain.file import StoredFile, result_file_id
+from overnight.domain.file import FileStatus, StoredFile, result_file_id
 from overnight.domain.job import Job, JobEvent, JobStatus
 from overnight.domain.result_line import Unsent
 from overnight.seams import AppendFile, ReadFile, Seams, Threads
@@ -50,9 +50,7 @@ class Publishing:
     async def step(self) -> bool:
         """Write a little; at the end, publish. Raises `LeaseLost`, `Conflict`."""
         if self._assembly is None:
-            if not await self._begin():
-                return True
-            return False
+            return not await self._begin()
         if next(self._steps, None) is not None:
             return False
         await self._publish(self._assembly.result)
@@ -91,15 +89,13 @@ class Publishing:
         return True
 
     async def _publish(self, result: Assembled) -> None:
-        await self._thread.run(lambda: [file.datasync() for file in self._writes])
+        for file in self._writes:
+            await self._thread.run(file.datasync)
         self._close()
         now = self._seams.clock.now()
-        output, errors = (
-            self._place(draft, kind, size, now)
-            for draft, kind, size in zip(
-                self._drafts, ("output", "error"), (result.output_bytes, result.error_bytes), strict=True
-            )
-        )
+        drafts = self._drafts
+        output = self._place(drafts[0], "output", result.output_bytes, now)
+        errors = self._place(drafts[1], "error", result.error_bytes, now)
         published = Published(
             event=JobEvent.SALVAGED if result.lost or result.damage else JobEvent.PUBLISHED,
             output_file_id=output.id if output else None,
@@ -118,7 +114,9 @@ class Publishing:
         if published.event is JobEvent.PUBLISHED:
             self._blobs.remove_job(self.claim.job.id)
 
-    def _place(self, draft: Path, kind: str, size: int, now: float) -> StoredFile | None:
+    def _place(
+        self, draft: Path, kind: Literal["output", "error"], size: int, now: float
+    ) -> StoredFile | None:
         """Give a result file its final name; a file without lines is none."""
         if not size:
             self._disk.remove(draft)
@@ -153,8 +151,10 @@ class Publishing:
         return file
 
     def _close(self) -> None:
-        for file in (*self._reads, *self._writes):
-            file.close()
+        for source in self._reads:
+            source.close()
+        for target in self._writes:
+            target.close()
         self._reads.clear()
         self._writes.clear()
 
@@ -162,12 +162,12 @@ class Publishing:
 def _shard_result(row: shards.ShardRow) -> ShardResult:
     if not row.settled:
         return ShardResult(row.plan, row.epoch, settled=False)
-    return ShardResult(
-        row.plan, row.segment_epoch, True, row.segment_bytes, row.segment_digest
-    )
+    return ShardResult(row.plan, row.segment_epoch, True, row.segment_bytes, row.segment_digest)
 
 
-def _result_file(job: Job, file_id: str, kind: str, size: int, now: float) -> StoredFile:
+def _result_file(
+    job: Job, file_id: str, kind: Literal["output", "error"], size: int, now: float
+) -> StoredFile:
     return StoredFile(
         id=file_id,
         tenant=job.tenant,
@@ -175,12 +175,12 @@ def _result_file(job: Job, file_id: str, kind: str, size: int, now: float) -> St
         purpose="batch_output",
         bytes=size,
         created_at=now,
-        status="ready",
+        status=FileStatus.READY,
     )
 
 
 def _failure(result: Assembled) -> str | None:
     if not result.lost and not result.damage:
         return None
-    damage = "; ".join(result.damage[:3])
-    return f"{result.lost:,} results could not be read back from storage{f' ({damage})' if damage else ''}."
+    damage = f" ({'; '.join(result.damage[:3])})" if result.damage else ""
+    return f"{result.lost:,} results could not be read back from storage{damage}."

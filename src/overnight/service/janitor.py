@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import structlog
@@ -67,7 +68,7 @@ class Janitor:
     async def clear_folders(self) -> None:
         """Remove what jobs that have ended left behind when a process died."""
         for name in self._disk.list_folder(self._blobs.jobs_folder):
-            status = await self._database.read(lambda tx, job_id=name: _status(tx, job_id))
+            status = await self._database.read(partial(_status, job_id=name))
             # What a FAILED job's files were made from is evidence.
             if status in TERMINAL - {JobStatus.FAILED}:
                 self._blobs.remove_job(name)

@@ -131,9 +131,7 @@ class Worker:
     async def _register(self) -> None:
         now, asked = self._clock.now(), self._clock.monotonic()
         until = now + self._options.lease_seconds
-        await self._database.write(
-            lambda tx: workers.register(tx, self._id, "worker", now, until)
-        )
+        await self._database.write(lambda tx: workers.register(tx, self._id, "worker", now, until))
         self._renewed(asked)
 
     def _renewed(self, asked: float) -> None:
@@ -210,8 +208,9 @@ class Worker:
                 held.unsendable_since = None
             elif held.unsendable_since is None:
                 held.unsendable_since = now
-            elif now - held.unsendable_since > UNSENDABLE_SECONDS and self._dispatcher.withdraw(shard):
-                self._release(held)
+            elif now - held.unsendable_since > UNSENDABLE_SECONDS:
+                if self._dispatcher.withdraw(shard):
+                    self._release(held)
 
     def _sendable(self, shard: OpenShard) -> bool:
         return any(
@@ -357,7 +356,8 @@ class Worker:
             return
         stopped = await self._database.read(lambda tx: shards.stopped_jobs(tx, self._id))
         for job_id, expired in stopped.items():
-            grace = self._options.expire_grace_seconds if expired else self._options.cancel_grace_seconds
+            options = self._options
+            grace = options.expire_grace_seconds if expired else options.cancel_grace_seconds
             self._dispatcher.stop_job(job_id, grace)
 
     async def _leave(self) -> None:

@@ -145,7 +145,7 @@ class Database:
             try:
                 cursor = connection.cursor()
                 cursor.execute(f"PRAGMA {text}")
-                row: tuple[int, ...] = cursor.fetchone()
+                row: tuple[int, ...] = cursor.fetchone() or ()
                 cursor.close()
             finally:
                 connection.close()

@@ -14,6 +14,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    or_,
     select,
     true,
     update,
@@ -192,9 +193,12 @@ def claim_publishing(tx: Connection, worker: str, _now: float) -> JobClaim | Non
     A worker that holds a shard may still add outcomes to it, so publishing waits for it to
     settle, to release or to be declared dead.
     """
-    held = exists().where(shards.c.job_id == jobs.c.id, is_begun, is_claimed)
-    due = jobs.c.status.in_(sorted(status.value for status in PUBLISHING))
-    return _claim(tx, worker, and_(due, ~held))
+    return _claim(tx, worker, _awaits_publishing())
+
+
+def has_work_for_clerk(tx: Connection) -> bool:
+    """Would `claim_validation` or `claim_publishing` find a job? Reads only."""
+    return bool(tx.scalar(select(exists().where(_awaits_clerk(), jobs.c.clerk.is_(None)))))
 
 
 def unclaim(tx: Connection, claim: JobClaim) -> None:
@@ -261,6 +265,16 @@ def publish(tx: Connection, claim: JobClaim, result: Published, now: float) -> N
     _write(tx, claim, written)
     tx.execute(delete(shards).where(shards.c.job_id == claim.job.id))
     advance(tx, claim.job.id, result.event, now, result.failure or "")
+
+
+def _awaits_publishing() -> ColumnElement[bool]:
+    held = exists().where(shards.c.job_id == jobs.c.id, is_begun, is_claimed)
+    due = jobs.c.status.in_(sorted(status.value for status in PUBLISHING))
+    return and_(due, ~held)
+
+
+def _awaits_clerk() -> ColumnElement[bool]:
+    return or_(jobs.c.status == JobStatus.VALIDATING.value, _awaits_publishing())
 
 
 def _claim(tx: Connection, worker: str, condition: ColumnElement[bool]) -> JobClaim | None:
