@@ -149,7 +149,7 @@ class Database:
                 cursor.close()
             finally:
                 connection.close()
-        return row
+        return tuple(row or ())
 
 
 def _transact(engine: Engine, work: Callable[[Connection], T]) -> T:

@@ -150,7 +150,7 @@ def report(tx: Connection, worker: str, reports: Iterable[LaneReport]) -> set[tu
     return lost
 
 
-def all(tx: Connection) -> list[LaneRow]:  # noqa: A001  read as `lanes.all`
+def all(tx: Connection) -> list[LaneRow]:
     """Every lane, by url and number."""
     rows = tx.execute(select(lanes).order_by(lanes.c.url, lanes.c.number))
     return [_to_lane(row) for row in rows]

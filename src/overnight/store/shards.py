@@ -114,16 +114,16 @@ def claim(
     if limit <= 0 or (models is not None and not models):
         return []
     claims = []
-    for row in tx.execute(_next_in_turn(models).limit(limit)).all():
-        epoch = row.epoch + 1
+    for row in tx.execute(_next_in_turn(models).limit(limit)).mappings().all():
+        job_id, seen = row["job_id"], row["epoch"]
         taken = tx.execute(
             update(shards)
-            .where(_is(row.job_id, row.ordinal), is_free, shards.c.epoch == row.epoch)
-            .values(worker=worker, epoch=epoch)
+            .where(_is(job_id, row["ordinal"]), is_free, shards.c.epoch == seen)
+            .values(worker=worker, epoch=seen + 1)
         ).rowcount
         if taken:
-            tx.execute(update(jobs).where(jobs.c.id == row.job_id).values(last_served_at=now))
-            claims.append(ShardClaim(**{**row._mapping, "epoch": epoch}))
+            tx.execute(update(jobs).where(jobs.c.id == job_id).values(last_served_at=now))
+            claims.append(ShardClaim(**{**row, "epoch": seen + 1}))
     return claims
 
 

@@ -41,21 +41,19 @@ def alive(tx: Connection, role: str, now: float) -> bool:
     return bool(tx.scalar(select(running)))
 
 
-def reclaim(tx: Connection, gone: Sequence[str], now: float) -> int:
+def reclaim(tx: Connection, gone: Sequence[str], _now: float) -> int:
     """Declare the workers `gone` dead and free every claim whose holder has no lease.
 
     Raises the epoch of each, which refuses whatever the dead still write, and counts a takeover
     against each shard until somebody adds an outcome to it. What is known of a shard's progress
     stays, for the outcomes are in its segment. Returns how many claims were freed.
     """
-    del now
     tx.execute(delete(workers).where(workers.c.id.in_(gone)))
     return _free_claims_of_the_dead(tx)
 
 
-def reclaim_all(tx: Connection, now: float) -> int:
+def reclaim_all(tx: Connection, _now: float) -> int:
     """As `reclaim` of everybody, for a start at which no worker can be running."""
-    del now
     tx.execute(delete(workers))
     return _free_claims_of_the_dead(tx)
 
