@@ -13,20 +13,16 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from overnight.dispatch.dispatcher import DispatchOptions
-from overnight.dispatch.http1 import Target, Timeouts
-from overnight.dispatch.lane import LaneOptions
 from overnight.domain.errors import LeaseLost
-from overnight.domain.request import LineRules
+from overnight.options import dispatch_options, fast_loop, lane_options
 from overnight.seams import Seams
-from overnight.settings import Assignment, Settings, UpstreamSettings
+from overnight.settings import Assignment, Settings
 from overnight.store import lanes, workers
 from overnight.store.blobs import Blobs
 from overnight.store.database import Database
@@ -40,36 +36,6 @@ _log = structlog.get_logger()
 
 def database_path(settings: Settings) -> Path:
     return settings.data_dir / DATABASE_NAME
-
-
-def lane_options(upstream: UpstreamSettings, settings: Settings) -> LaneOptions:
-    """The options of one lane to an upstream, its share of the limits."""
-    key = upstream.api_key.get_secret_value() if upstream.api_key else None
-    timeouts = settings.timeouts
-    return LaneOptions(
-        target=Target.parse(upstream.url, key),
-        max_in_flight=max(1, upstream.max_in_flight // upstream.lanes),
-        models=frozenset(upstream.models) or None,
-        timeouts=Timeouts(
-            timeouts.connect_seconds, timeouts.first_byte_seconds, timeouts.idle_seconds
-        ),
-        reply_bytes_max=settings.limits.reply_bytes_max,
-    )
-
-
-def dispatch_options(settings: Settings) -> DispatchOptions:
-    return DispatchOptions(retry=settings.retry.policy())
-
-
-def line_rules(settings: Settings, endpoint: str | None) -> LineRules:
-    """What all lines must be; whether they must be routed is each job's own rule."""
-    limits = settings.limits
-    return LineRules(
-        endpoint=endpoint,
-        line_bytes_max=limits.line_bytes_max,
-        custom_id_bytes_max=limits.custom_id_bytes_max,
-        requests_max=limits.requests_max,
-    )
 
 
 class Node:
@@ -146,7 +112,8 @@ class Node:
         database = self.database()
         await self._take_over(database)
         options = ClerkOptions(
-            intake=IntakeOptions(line_rules(settings, None)), lease_seconds=settings.lease_seconds
+            intake=IntakeOptions(settings.limits.line_rules(None)),
+            lease_seconds=settings.lease_seconds,
         )
         await Clerk(self.id, database, self.blobs, self.seams, options).run(stop)
         await database.close()
@@ -189,15 +156,6 @@ class Node:
         await serve(app, listener, stop)
         files.close()
         await database.close()
-
-
-def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it installs; it makes a request a fifth cheaper."""
-    try:
-        import uvloop  # noqa: PLC0415
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 def log_as(role: str) -> None:

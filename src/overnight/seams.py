@@ -146,7 +146,7 @@ async def connect_tcp(
 
 class SystemAppendFile:
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._length = 0
 
     def append(self, parts: Sequence[bytes]) -> None:

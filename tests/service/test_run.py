@@ -14,7 +14,7 @@ import pytest
 from overnight.dispatch.dispatcher import DispatchOptions
 from overnight.dispatch.http1 import Target
 from overnight.dispatch.lane import LaneOptions
-from overnight.domain.errors import ConfigurationError, Corrupt, InvalidRequest
+from overnight.domain.errors import ConfigurationError, Corrupt
 from overnight.domain.request import LineRules
 from overnight.seams import Disk, Seams
 from overnight.service.run import LocalRun, RunOptions, RunProgress, RunResult
@@ -133,8 +133,10 @@ def test_a_refused_input_leaves_nothing_behind(folder: Path) -> None:
 
 def test_a_model_that_nobody_lists_is_refused_by_name(folder: Path) -> None:
     write_input(folder / "in.jsonl", 3, model="gpt-nothing")
-    with pytest.raises(InvalidRequest, match=r"'gpt-nothing'; there are: sim"):
-        run(folder)
+    [fault] = run(folder).faults
+    assert (fault.code, fault.param) == ("model_not_found", "body.model")
+    assert "'gpt-nothing'; there are: sim" in fault.message
+    assert [path.name for path in folder.iterdir()] == ["in.jsonl"]
 
 
 # Again

@@ -16,6 +16,8 @@ _SAMPLE_SECONDS: Final = 1.0
 _FRAME_SECONDS: Final = 0.1
 PLAIN_LINE_SECONDS: Final = 5.0
 
+_NO_FIGURES: Final = str.maketrans("", "", "0123456789")
+
 Amount = Callable[[float], str]
 
 
@@ -83,6 +85,11 @@ class Standing:
         return ", ".join([*parts, self.note] if self.note else parts)
 
 
+def _without_figures(note: str) -> str:
+    """A countdown is not news."""
+    return note.translate(_NO_FIGURES)
+
+
 class ProgressLine:
     """Give it to `with`, and call `update` as often as you like: it draws when it is time to.
 
@@ -130,7 +137,7 @@ class ProgressLine:
     ) -> None:
         """`done` counts the failed ones too; `note` says what is being waited for, if anything."""
         now = self._clock()
-        changed = note != self._standing.note
+        changed = _without_figures(note) != _without_figures(self._standing.note)
         self._standing = Standing(
             self._standing.total if total is None else total, done, failed, note
         )

@@ -128,7 +128,13 @@ class LocalRun:
                 manifest = validated
             manifest = replace_epoch(manifest)
             self._save(manifest)
-            resumed, retries = await self._dispatch(manifest, input_file)
+            try:
+                resumed, retries = await self._dispatch(manifest, input_file)
+            except InvalidRequest as error:
+                if not self._disk.list_folder(self._segments):
+                    # Nothing was sent: the next try may be of a mended file.
+                    self._discard_state()
+                return RunResult(faults=(Fault(error.code, error.message, param=error.param),))
             assembled = await self._assemble(manifest, input_file)
         return RunResult(
             manifest.total, assembled.counts, resumed, retries, damage=tuple(assembled.damage)
@@ -207,7 +213,7 @@ class LocalRun:
         total = input_file.size()
         for offset in range(0, total, _BLOCK_BYTES):
             digest.update(input_file.read_at(offset, _BLOCK_BYTES))
-            self._report(RunProgress("comparing", offset, total))
+            self._report(RunProgress("comparing", min(offset + _BLOCK_BYTES, total), total))
         return digest.hexdigest()
 
     # The stages
@@ -358,13 +364,13 @@ class _Feeder:
 
     async def turn(self) -> None:
         """Open what is wanted, and take back what is finished."""
+        self._check_served()
         dispatcher = self._dispatcher
         for lane in dispatcher.lanes:
             while dispatcher.wanted(lane) > 0 and (shard := self._next(lane.serves)):
                 opened = self._load(shard)
                 self.resumed += opened.counts.succeeded + opened.counts.failed
                 dispatcher.open(opened)
-        self._check_served()
         await asyncio.sleep(_TURN_SECONDS)
         while not dispatcher.finished.empty():
             dispatcher.finished.get_nowait()
@@ -383,11 +389,8 @@ class _Feeder:
         there = sorted(set().union(*(lane.models or () for lane in lanes)))
         for model, shards in self._waiting.items():
             if shards and model not in there:
-                raise InvalidRequest(
-                    f"no upstream lists the model {model!r}; there are: {', '.join(there)}",
-                    param="body.model",
-                    code="model_not_found",
-                )
+                message = f"No upstream lists the model '{model}'; there are: {', '.join(there)}."
+                raise InvalidRequest(message, param="body.model", code="model_not_found")
 
     def progress(self) -> RunProgress:
         counts = self._start.counts + self._dispatcher.counts
