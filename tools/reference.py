@@ -1,0 +1,278 @@
+"""Write the pages of docs/ that follow from the code, and the parts of pages that do.
+
+    python -m tools.reference            from the checkout's root
+
+A test holds what is committed against what this would write, so neither can drift.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.main import get_command
+
+from overnight.api import openai_shapes, together_shapes
+from overnight.cli.main import app
+from overnight.cli.messages import ExitCode
+from overnight.domain.job import TERMINAL, TRANSITIONS, JobEvent, JobStatus
+from overnight.settings import ENVIRONMENT_PREFIX, Settings, UpstreamSettings
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+DOCS: Final = ROOT / "docs"
+
+_WRITTEN: Final = "<!-- Written by tools/reference.py. -->"
+
+_HOW_SETTINGS_ARE_FOUND: Final = (
+    "A value is looked for in the flags of the command, then in the environment, then in a TOML"
+    " file (`overnight.toml` in the current folder, or `--config FILE`), then here. `overnight"
+    " config show` prints what is in force and where each value came from."
+)
+
+_HOW_UPSTREAMS_ARE_NAMED: Final = (
+    "One table for each server. `--upstream URL` on the command line, or"
+    f" `{ENVIRONMENT_PREFIX}UPSTREAM`, is short for one with nothing but a `url`;"
+    f" `--upstream-api-key` and `--max-in-flight` (`{ENVIRONMENT_PREFIX}UPSTREAM_API_KEY`,"
+    f" `{ENVIRONMENT_PREFIX}MAX_IN_FLIGHT`) are for all of them."
+)
+
+_EXAMPLE: Final = """\
+```toml
+data_dir = "/var/lib/overnight"
+
+[[upstreams]]
+url = "http://10.0.0.5:8000/v1"
+max_in_flight = 256
+
+[retry]
+attempts_max = 3
+```"""
+
+_MEANINGS: Final[Mapping[ExitCode, str]] = {
+    ExitCode.OK: "done",
+    ExitCode.OUR_FAILURE: "a failure of ours",
+    ExitCode.USAGE: "wrong usage or configuration",
+    ExitCode.INPUT_REFUSED: "the input has faults; nothing was sent",
+    ExitCode.SOME_FAILED: "finished, but some requests failed",
+    ExitCode.NOT_FINISHED: "cancelled or expired",
+    ExitCode.INTERRUPTED: "interrupted; it says how to resume",
+}
+
+
+# The command line
+
+
+def cli_page() -> str:
+    root = get_command(app)
+    parts = [
+        _WRITTEN,
+        "# Commands",
+        "All of these also work as `python -m overnight …`.",
+        *(
+            part
+            for path, command in _commands("overnight", root)
+            for part in _section(path, command)
+        ),
+        "## Exit codes",
+        "The same for all commands.",
+        _table(["code", "meaning"], [[f"{code:d}", _MEANINGS[code]] for code in ExitCode]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _commands(path: str, command: object) -> Iterator[tuple[str, TyperCommand]]:
+    """Every command with the words that call it; groups are gone through."""
+    if isinstance(command, TyperGroup):
+        for name, member in command.commands.items():
+            yield from _commands(f"{path} {name}", member)
+    elif isinstance(command, TyperCommand) and not command.hidden:
+        yield path, command
+
+
+def _section(path: str, command: TyperCommand) -> Iterator[str]:
+    arguments = [param for param in command.params if isinstance(param, TyperArgument)]
+    options = [
+        param for param in command.params if isinstance(param, TyperOption) and not param.hidden
+    ]
+    usage = [path, *(one.metavar or (one.name or "").upper() for one in arguments)]
+    yield f"## `{' '.join(usage)}`"
+    yield _paragraph(command.help)
+    rows = [
+        [f"`{_spelling(option)}`", _meaning(option)] for option in options if option.name != "help"
+    ]
+    if rows:
+        yield _table(["option", "meaning"], rows)
+
+
+def _spelling(option: TyperOption) -> str:
+    names = ", ".join(option.opts)
+    if option.is_flag:
+        return names
+    is_number = option.type_descriptor.annotation in (int, float)
+    return f"{names} {option.metavar or ('N' if is_number else 'TEXT')}"
+
+
+def _meaning(option: TyperOption) -> str:
+    said, default = option.help or "", option.default
+    if option.required:
+        return f"{said} Required."
+    if default in (None, False) or "[default" in said:
+        return said
+    shown = f"{default:g}" if isinstance(default, float) else str(default)
+    return f"{said} [default: {shown}]"
+
+
+def _paragraph(help: str | None) -> str:
+    """Docstring lines joined; what follows a form feed is not for help."""
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", (help or "").split("\f")[0].strip())
+
+
+# The settings
+
+
+def settings_page() -> str:
+    parts = [
+        _WRITTEN,
+        "# Settings",
+        _HOW_SETTINGS_ARE_FOUND,
+        _settings_table(Settings),
+    ]
+    for name, group in _groups():
+        parts += [f"## `[{name}]`", _settings_table(group, f"{name}.")]
+    parts += [
+        "## `[[upstreams]]`",
+        _HOW_UPSTREAMS_ARE_NAMED,
+        _settings_table(UpstreamSettings, "upstreams."),
+        _EXAMPLE,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _groups() -> Iterator[tuple[str, type[BaseModel]]]:
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            yield name, type(field.default)
+
+
+def _settings_table(model: type[BaseModel], prefix: str = "") -> str:
+    groups = {name for name, _ in _groups()} if model is Settings else set()
+    rows = []
+    for name, field in model.model_fields.items():
+        if name in groups:
+            continue
+        row = [f"`{name}`", _default(field), _paragraph(field.description)]
+        if model is not UpstreamSettings:
+            variable = ENVIRONMENT_PREFIX + (prefix + name).replace(".", "__").upper()
+            row.insert(1, f"`{variable}`")
+        rows.append(row)
+    header = ["name", "default", "meaning"]
+    if model is not UpstreamSettings:
+        header.insert(1, "environment")
+    return _table(header, rows)
+
+
+def _default(field: FieldInfo) -> str:
+    default = field.default
+    if default is PydanticUndefined:
+        return "required"
+    if default is None:
+        return "unset"
+    if default == ():
+        return "none"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, float):
+        return f"`{default:g}`"
+    return f"`{default}`{_in_units(default)}"
+
+
+def _in_units(value: object) -> str:
+    """A large count of bytes as people say it, behind the number."""
+    for unit, size in (("GiB", 1024**3), ("MiB", 1024**2)):
+        if isinstance(value, int) and value >= size and value % size == 0:
+            return f" ({value // size} {unit})"
+    return ""
+
+
+# The states of a job
+
+
+def states_picture() -> str:
+    """The transition table as Mermaid; events that lead to one place share an arrow."""
+    arrows: dict[tuple[JobStatus, JobStatus], list[JobEvent]] = {}
+    for (source, event), target in TRANSITIONS.items():
+        arrows.setdefault((source, target), []).append(event)
+    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> validating: created"]
+    for (source, target), events in arrows.items():
+        lines.append(
+            f"    {source.value} --> {target.value}: {' / '.join(e.value for e in events)}"
+        )
+    lines += [f"    {status.value} --> [*]" for status in JobStatus if status in TERMINAL]
+    return "\n".join([*lines, "```"])
+
+
+def states_table() -> str:
+    together, openai = together_shapes.STATUS, openai_shapes.STATUS
+    rows = [
+        [f"`{word}`" for word in (status.value, together[status], openai[status])]
+        for status in JobStatus
+    ]
+    return _table(["inside", "Together", "OpenAI"], rows)
+
+
+# Where it all goes
+
+PAGES: Final[Mapping[Path, Callable[[], str]]] = {
+    DOCS / "reference" / "cli.md": cli_page,
+    DOCS / "reference" / "settings.md": settings_page,
+}
+
+PARTS: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
+    DOCS / "concepts" / "job-lifecycle.md": {
+        "states": states_picture,
+        "spellings": states_table,
+    },
+}
+"""Parts of pages that are by hand otherwise: what stands between the marks of that name."""
+
+
+def contents() -> dict[Path, str]:
+    """What every page should hold; raises `ValueError` when one has lost its marks."""
+    wanted = {path: make() for path, make in PAGES.items()}
+    for path, parts in PARTS.items():
+        text = path.read_text()
+        for name, make in parts.items():
+            text = _with_part(text, name, make())
+        wanted[path] = text
+    return wanted
+
+
+def _with_part(text: str, name: str, part: str) -> str:
+    begin, end = f"<!-- {name}: written by tools/reference.py -->", f"<!-- end of {name} -->"
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"the page should hold '{begin}' and '{end}' once each")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n\n{part}\n\n{end}{rest.split(end)[1]}"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+
+
+def main() -> int:
+    for path, text in contents().items():
+        if not path.exists() or path.read_text() != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            sys.stdout.write(f"wrote {path.relative_to(ROOT)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
