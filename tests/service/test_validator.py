@@ -16,6 +16,7 @@ from overnight.service.validator import MODELS_MAX, Tuning, ValidatedPlan, Valid
 
 CHAT = "/v1/chat/completions"
 LOOSE = LineRules(CHAT)
+USUAL = Tuning()
 BOM = b"\xef\xbb\xbf"
 
 
@@ -43,7 +44,7 @@ class Bench:
         data: bytes,
         rules: LineRules = LOOSE,
         served: frozenset[str] | None = None,
-        tuning: Tuning = Tuning(),
+        tuning: Tuning = USUAL,
     ) -> Validation:
         self._input.write_bytes(data)
         self._plan.unlink(missing_ok=True)
