@@ -23,7 +23,8 @@ LEAN = {
     "overnight.__main__": WEB | {"sqlalchemy", "alembic", "typer", "rich"},
     "overnight.service.worker": WEB | {"alembic"},
     "overnight.service.run": WEB | {"sqlalchemy", "alembic"},
-    "overnight.supervisor": WEB | {"sqlalchemy", "alembic"},
+    # Its settings are checked by pydantic, which is neither web nor SQL.
+    "overnight.supervisor": (WEB - {"pydantic"}) | {"sqlalchemy", "alembic"},
 }
 
 
