@@ -1,6 +1,9 @@
 """Turns a claimed shard into an open one: its part of the input, and its segment."""
 
-from pathlib import Path
+import errno
+from collections.abc import Collection
+from contextlib import ExitStack
+from typing import Final, NamedTuple
 
 from overnight.dispatch.segment import begin_segment
 from overnight.dispatch.shard import OpenShard, ShardOrder
@@ -11,26 +14,46 @@ from overnight.seams import ReadFile, Seams
 from overnight.store.blobs import Blobs
 from overnight.store.shards import ShardClaim
 
-_FILES_MAX = 64
+_FILES_MAX: Final = 32
+
+
+class _JobFiles(NamedTuple):
+    plan: ReadFile
+    input: ReadFile
+
+    def close(self) -> None:
+        self.plan.close()
+        self.input.close()
 
 
 class ShardLoader:
-    """Reads in a thread of its own, and keeps the files of recent jobs open."""
+    """Reads in a thread of its own, and keeps the files of the jobs at work open."""
 
     def __init__(self, blobs: Blobs, seams: Seams) -> None:
         self._blobs = blobs
         self._disk = seams.disk
         self._thread = seams.threads("loader")
-        self._files: dict[Path, ReadFile] = {}
+        self._files: dict[str, _JobFiles] = {}
 
     async def load(self, claim: ShardClaim, *, one_by_one: bool) -> OpenShard | Corrupt:
-        """Open a shard; `Corrupt` is returned, for it is the job's fate and not ours."""
+        """Open a shard; `Corrupt` is returned, for it is the job's fate and not ours.
+
+        Raises `OSError` when its segment can not be written.
+        """
         return await self._thread.run(lambda: self._load(claim, one_by_one))
+
+    async def keep_only(self, job_ids: Collection[str]) -> None:
+        """Close the files of all other jobs: a deleted file takes room while it is open."""
+        if any(job_id not in job_ids for job_id in self._files):
+            await self._thread.run(lambda: self._close_others(job_ids))
 
     def close(self) -> None:
         self._thread.close()
-        for file in self._files.values():
-            file.close()
+        self._close_others(())
+
+    def _close_others(self, job_ids: Collection[str]) -> None:
+        for job_id in [job_id for job_id in self._files if job_id not in job_ids]:
+            self._files.pop(job_id).close()
 
     def _load(self, claim: ShardClaim, one_by_one: bool) -> OpenShard | Corrupt:
         plan = ShardPlan(
@@ -45,22 +68,32 @@ class ShardLoader:
             claim.job_id, claim.ordinal, claim.epoch, claim.model, claim.endpoint, one_by_one
         )
         try:
-            plan_file = self._file(self._blobs.plan_path(claim.job_id))
-            input_file = self._file(self._blobs.file_path(claim.input_file_id))
-            window = load_window(plan_file, input_file, plan)
+            files = self._files_of(claim)
+            window = load_window(files.plan, files.input, plan)
         except Corrupt as error:
             return error
         except FileNotFoundError as error:
             return Corrupt(f"{error.filename} is missing")
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return Corrupt(f"the disk can not read what was stored: {error}")
         folder = self._blobs.segments_folder(claim.job_id)
         writer, index = begin_segment(self._disk, folder, claim.ordinal, claim.epoch)
         return OpenShard(order, window, writer, index)
 
-    def _file(self, path: Path) -> ReadFile:
-        file = self._files.pop(path, None)
-        if file is None:
-            file = self._disk.open(path)
-        self._files[path] = file
+    def _files_of(self, claim: ShardClaim) -> _JobFiles:
+        files = self._files.pop(claim.job_id, None) or self._open(claim)
+        # The one used last is the last to be closed.
+        self._files[claim.job_id] = files
         while len(self._files) > _FILES_MAX:
             self._files.pop(next(iter(self._files))).close()
-        return file
+        return files
+
+    def _open(self, claim: ShardClaim) -> _JobFiles:
+        with ExitStack() as opened:
+            plan = self._disk.open(self._blobs.plan_path(claim.job_id))
+            opened.callback(plan.close)
+            source = self._disk.open(self._blobs.file_path(claim.input_file_id))
+            opened.pop_all()
+        return _JobFiles(plan, source)

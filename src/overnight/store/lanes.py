@@ -115,6 +115,13 @@ def claim(tx: Connection, worker: str, limit: int, now: float) -> list[LaneClaim
     return claims
 
 
+def claimable(tx: Connection, worker: str, now: float) -> int:
+    """How many lanes `claim` would give a worker, at most. Reads only."""
+    free = tx.scalar(select(func.count()).where(lanes.c.worker.is_(None))) or 0
+    held = tx.scalar(select(func.count()).where(lanes.c.worker == worker)) or 0
+    return max(0, min(free, _share(tx, now) - held))
+
+
 def release(tx: Connection, worker: str, claims: Iterable[LaneClaim]) -> None:
     """Hand lanes back; nothing may be in flight on them. Nothing happens to those lost."""
     for held in claims:
