@@ -145,7 +145,7 @@ class Database:
             try:
                 cursor = connection.cursor()
                 cursor.execute(f"PRAGMA {text}")
-                row: tuple[int, ...] = cursor.fetchone() or ()
+                row = cursor.fetchone()
                 cursor.close()
             finally:
                 connection.close()

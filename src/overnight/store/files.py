@@ -31,7 +31,7 @@ def add(tx: Connection, file: StoredFile) -> None:
             created_at=file.created_at,
             expires_at=file.expires_at,
             lines=file.lines,
-            status=file.status,
+            status=file.status.value,
         )
     )
 
@@ -64,20 +64,12 @@ def page(
 
 def complete(tx: Connection, file_id: str, size_bytes: int, sha256: str) -> None:
     """Make the file READY, its bytes being durable in their place. Raises `NotFound`."""
-    values = {"bytes": size_bytes, "sha256": sha256, "status": FileStatus.READY.value}
-    if not tx.execute(
-        update(files).where(files.c.id == file_id, _is_there).values(values)
-    ).rowcount:
-        raise _not_found(file_id)
+    _change(tx, file_id, bytes=size_bytes, sha256=sha256, status=FileStatus.READY.value)
 
 
 def reopen(tx: Connection, file_id: str) -> None:
     """Make the file PENDING again, before other bytes take its place. Raises `NotFound`."""
-    values = {"bytes": 0, "sha256": None, "status": FileStatus.PENDING.value}
-    if not tx.execute(
-        update(files).where(files.c.id == file_id, _is_there).values(values)
-    ).rowcount:
-        raise _not_found(file_id)
+    _change(tx, file_id, bytes=0, sha256=None, status=FileStatus.PENDING.value)
 
 
 def forget(tx: Connection, file_id: str, now: float) -> None:
@@ -85,11 +77,7 @@ def forget(tx: Connection, file_id: str, now: float) -> None:
 
     Whether a live job reads it (`is_file_in_use`) is for the caller to ask, in this transaction.
     """
-    touched = tx.execute(
-        update(files).where(files.c.id == file_id, _is_there).values(deleted_at=now)
-    ).rowcount
-    if not touched:
-        raise _not_found(file_id)
+    _change(tx, file_id, deleted_at=now)
 
 
 def is_file_in_use(tx: Connection, file_id: str) -> bool:
@@ -120,7 +108,14 @@ def purgeable(tx: Connection, now: float, older_than_seconds: float) -> list[str
 
 def purged(tx: Connection, file_ids: Sequence[str]) -> None:
     """Remove the tombstones of files whose bytes are gone."""
-    tx.execute(delete(files).where(files.c.id.in_(file_ids), files.c.deleted_at.is_not(None)))
+    for file_id in file_ids:
+        tx.execute(delete(files).where(files.c.id == file_id, ~_is_there))
+
+
+def _change(tx: Connection, file_id: str, **changes: object) -> None:
+    changed = tx.execute(update(files).where(files.c.id == file_id, _is_there).values(changes))
+    if not changed.rowcount:
+        raise _not_found(file_id)
 
 
 def _to_file(row: Row[Any]) -> StoredFile:

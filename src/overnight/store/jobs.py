@@ -14,7 +14,6 @@ from sqlalchemy import (
     exists,
     func,
     insert,
-    or_,
     select,
     true,
     update,
@@ -24,6 +23,7 @@ from overnight.domain.errors import LeaseLost, NotFound
 from overnight.domain.job import (
     PUBLISHING,
     TERMINAL,
+    TRANSITIONS,
     Counts,
     Job,
     JobEvent,
@@ -36,6 +36,11 @@ from overnight.store.paging import PageRequest, page_rows
 from overnight.store.tables import is_begun, is_claimed, job_log, jobs, shards
 
 _CREATED: Final = "created"
+_HAVE_DEADLINE: Final = frozenset(
+    source for source, event in TRANSITIONS if event is JobEvent.DEADLINE_PASSED
+)
+_READ_AT_ONCE: Final = 1_000
+"""A statement takes at most some ten thousand parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,7 @@ def past_deadline(tx: Connection, now: float, limit: int) -> list[str]:
     query = (
         select(jobs.c.id)
         .where(
-            jobs.c.status.in_((JobStatus.VALIDATING.value, JobStatus.IN_PROGRESS.value)),
+            jobs.c.status.in_(_values(_HAVE_DEADLINE)),
             jobs.c.deadline <= now,
         )
         .order_by(jobs.c.deadline)
@@ -144,7 +149,7 @@ def past_deadline(tx: Connection, now: float, limit: int) -> list[str]:
 
 def is_live() -> ColumnElement[bool]:
     """The condition on `jobs` of those that have not ended, and so need their input file."""
-    return jobs.c.status.in_(sorted(status.value for status in JobStatus if status not in TERMINAL))
+    return jobs.c.status.in_(_values(set(JobStatus) - TERMINAL))
 
 
 def advance(tx: Connection, job_id: str, event: JobEvent, now: float, why: str = "") -> JobStatus:
@@ -184,7 +189,7 @@ def advance(tx: Connection, job_id: str, event: JobEvent, now: float, why: str =
 
 def claim_validation(tx: Connection, worker: str, _now: float) -> JobClaim | None:
     """Claim the oldest job in VALIDATING that no clerk holds; None when there is none."""
-    return _claim(tx, worker, jobs.c.status == JobStatus.VALIDATING.value)
+    return _claim(tx, worker, [JobStatus.VALIDATING])
 
 
 def claim_publishing(tx: Connection, worker: str, _now: float) -> JobClaim | None:
@@ -193,12 +198,14 @@ def claim_publishing(tx: Connection, worker: str, _now: float) -> JobClaim | Non
     A worker that holds a shard may still add outcomes to it, so publishing waits for it to
     settle, to release or to be declared dead.
     """
-    return _claim(tx, worker, _awaits_publishing())
+    return _claim(tx, worker, PUBLISHING)
 
 
 def has_work_for_clerk(tx: Connection) -> bool:
     """Would `claim_validation` or `claim_publishing` find a job? Reads only."""
-    return bool(tx.scalar(select(exists().where(_awaits_clerk(), jobs.c.clerk.is_(None)))))
+    return bool(
+        tx.scalar(select(exists().where(_awaits_clerk(PUBLISHING | {JobStatus.VALIDATING}))))
+    )
 
 
 def unclaim(tx: Connection, claim: JobClaim) -> None:
@@ -267,22 +274,19 @@ def publish(tx: Connection, claim: JobClaim, result: Published, now: float) -> N
     advance(tx, claim.job.id, result.event, now, result.failure or "")
 
 
-def _awaits_publishing() -> ColumnElement[bool]:
+def _awaits_clerk(statuses: Iterable[JobStatus]) -> ColumnElement[bool]:
+    """Jobs in one of `statuses` that neither a clerk nor, through a shard, a worker holds."""
     held = exists().where(shards.c.job_id == jobs.c.id, is_begun, is_claimed)
-    due = jobs.c.status.in_(sorted(status.value for status in PUBLISHING))
-    return and_(due, ~held)
+    return and_(jobs.c.status.in_(_values(statuses)), jobs.c.clerk.is_(None), ~held)
 
 
-def _awaits_clerk() -> ColumnElement[bool]:
-    return or_(jobs.c.status == JobStatus.VALIDATING.value, _awaits_publishing())
+def _values(statuses: Iterable[JobStatus]) -> list[str]:
+    return sorted(status.value for status in statuses)
 
 
-def _claim(tx: Connection, worker: str, condition: ColumnElement[bool]) -> JobClaim | None:
+def _claim(tx: Connection, worker: str, statuses: Iterable[JobStatus]) -> JobClaim | None:
     row = tx.execute(
-        select(jobs)
-        .where(condition, jobs.c.clerk.is_(None))
-        .order_by(jobs.c.created_at, jobs.c.id)
-        .limit(1)
+        select(jobs).where(_awaits_clerk(statuses)).order_by(jobs.c.created_at, jobs.c.id).limit(1)
     ).one_or_none()
     if row is None:
         return None
@@ -334,11 +338,14 @@ def _shard_row(job_id: str, plan: ShardPlan) -> dict[str, Any]:
 
 
 def _to_jobs(tx: Connection, rows: Sequence[Row[Any]]) -> list[Job]:
-    ids = [row.id for row in rows]
-    live_ids = [row.id for row in rows if JobStatus(row.status) not in TERMINAL]
-    entered = _entered_at(tx, ids)
-    live = _live_counts(tx, live_ids)
-    return [_to_job(row, entered.get(row.id, {}), live.get(row.id, Counts())) for row in rows]
+    """Complete `jobs` rows with what other tables know of them; their order stays."""
+    found: list[Job] = []
+    for start in range(0, len(rows), _READ_AT_ONCE):
+        some = rows[start : start + _READ_AT_ONCE]
+        entered = _entered_at(tx, [row.id for row in some])
+        live = _live_counts(tx, [row.id for row in some if JobStatus(row.status) not in TERMINAL])
+        found += [_to_job(row, entered.get(row.id, {}), live.get(row.id, Counts())) for row in some]
+    return found
 
 
 def _to_job(row: Row[Any], entered_at: Mapping[JobStatus, float], live: Counts) -> Job:

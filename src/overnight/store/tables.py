@@ -67,6 +67,7 @@ Index(
     jobs.c.last_served_at,
     jobs.c.created_at,
 )
+Index("jobs_claimed", jobs.c.clerk, sqlite_where=jobs.c.clerk.is_not(None))
 
 job_log: Final = Table(
     "job_log",

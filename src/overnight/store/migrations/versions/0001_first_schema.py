@@ -50,6 +50,7 @@ def _create_jobs() -> None:
         "jobs",
         ["status", sa.text("priority DESC"), "last_served_at", "created_at"],
     )
+    op.create_index("jobs_claimed", "jobs", ["clerk"], sqlite_where=sa.text("clerk IS NOT NULL"))
     op.create_table(
         "job_log",
         sa.Column("id", sa.Integer, nullable=False),
