@@ -37,7 +37,7 @@ def test_help_loads_nothing_heavy() -> None:
     )
     reply = subprocess.run([sys.executable, "-c", source], capture_output=True, check=True)
     loaded = reply.stdout.decode().rpartition("loaded ")[2].split()
-    heavy = {"asyncio", "fastapi", "httptools", "msgspec", "pydantic", "sqlalchemy", "uvicorn"}
+    heavy = {"fastapi", "httptools", "msgspec", "pydantic", "sqlalchemy", "uvicorn"}
     assert heavy.isdisjoint(loaded)
 
 

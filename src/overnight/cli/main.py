@@ -10,7 +10,9 @@ from typer.core import TyperGroup
 from overnight import __version__
 from overnight.cli.config import show
 from overnight.cli.messages import told
+from overnight.cli.run import run
 from overnight.cli.serve import serve
+from overnight.cli.sim import sim
 from overnight.cli.validate import validate
 
 
@@ -59,13 +61,11 @@ def root(
 
 
 app.command()(serve)
-for _name in ("run",):
-    if find_spec(f"overnight.cli.{_name}"):
-        app.command()(getattr(importlib.import_module(f"overnight.cli.{_name}"), _name))
+app.command()(run)
 app.command()(validate)
-for _name in ("sim", "demo"):
-    if find_spec(f"overnight.cli.{_name}"):
-        app.command()(getattr(importlib.import_module(f"overnight.cli.{_name}"), _name))
+app.command()(sim)
+if find_spec("overnight.cli.demo"):
+    app.command()(importlib.import_module("overnight.cli.demo").demo)
 
 config = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
 config.command()(show)
