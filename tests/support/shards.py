@@ -18,6 +18,7 @@ class Lines:
 
     data: bytes
     records: list[Record]
+    start: int = 0
 
     @classmethod
     def make(cls, model: str, first: int, count: int) -> "Lines":

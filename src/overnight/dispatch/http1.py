@@ -124,7 +124,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_body_bytes", "_deadline", "_framed", "_head_bytes", "_headers_done",
-        "_idle_seconds", "_interim", "_loop", "_parser", "_reply_bytes_max", "_request_id",
+        "_idle_seconds", "_interim", "_loop", "_more", "_parser", "_reply_bytes_max", "_request_id",
         "_retry_after", "_transport", "_used", "_waiter", "closed",
     )  # fmt: skip
 
@@ -141,7 +141,8 @@ class Connection(asyncio.Protocol):
         self._clear()
 
     def _clear(self) -> None:
-        self._body: list[bytes] = []
+        self._body = b""
+        self._more: list[bytes] | None = None
         self._body_bytes = 0
         self._head_bytes = 0
         self._headers_done = False
@@ -250,7 +251,13 @@ class Connection(asyncio.Protocol):
         self._headers_done = True
 
     def on_body(self, data: bytes) -> None:
-        self._body.append(data)
+        # Nearly always the body comes in one piece.
+        if not self._body_bytes:
+            self._body = data
+        elif self._more is None:
+            self._more = [self._body, data]
+        else:
+            self._more.append(data)
         self._body_bytes += len(data)
 
     def on_message_complete(self) -> None:
@@ -266,10 +273,9 @@ class Connection(asyncio.Protocol):
                 self.end(Stale())
 
     def _finish(self) -> None:
-        body = self._body
         reply = Reply(
             self._parser.get_status_code(),
-            body[0] if len(body) == 1 else b"".join(body),
+            self._body if self._more is None else b"".join(self._more),
             self._request_id,
             self._retry_after,
         )

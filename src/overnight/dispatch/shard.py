@@ -1,17 +1,20 @@
 """A shard being worked on: hands out its requests, takes their outcomes, knows when it is done."""
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
 from overnight.dispatch.segment import SegmentIndex, SegmentWriter
 from overnight.domain.job import Counts
-from overnight.domain.plan import Record
+from overnight.domain.plan import RecordFields
 from overnight.domain.request import Failure, FailureKind, OutcomeKind, Success
 from overnight.domain.result_line import failure_line, line_prefix, success_line
 
-LONE_DEATHS_MAX = 2
+_LINE_NUMBER: Final = 4
+"""Its place among the fields of a record."""
+
+LONE_DEATHS_MAX: Final = 2
 """Workers that may die while a request alone is in flight, before it fails as `worker_lost`."""
 
 
@@ -43,21 +46,24 @@ class ShardOrder(msgspec.Struct, frozen=True):
 
 
 class Window(Protocol):
-    """The shard's part of the input file; records' line offsets count from its start."""
+    """The shard's part of the input file, from byte `start` on, and its records."""
 
     @property
     def data(self) -> bytes: ...
 
     @property
-    def records(self) -> Iterable[Record]: ...
+    def start(self) -> int: ...
+
+    @property
+    def records(self) -> Sequence[RecordFields]: ...
 
 
 class OpenShard:
     """Requests are in one of three places: not yet handed out, out, or in the segment."""
 
     __slots__ = (
-        "_data", "_prefix", "_records", "_writer", "completion_tokens", "failed", "lacking",
-        "order", "prompt_tokens", "stopped", "succeeded", "unsent",
+        "_data", "_prefix", "_requests", "_start", "_writer", "completion_tokens", "failed",
+        "lacking", "order", "prompt_tokens", "stopped", "succeeded", "unsent",
     )  # fmt: skip
 
     def __init__(
@@ -65,11 +71,14 @@ class OpenShard:
     ) -> None:
         self.order = order
         self._data = window.data
+        self._start = window.start
         self._writer = writer
         self._prefix = line_prefix(order.job_hex)
         done = index.outcomes
-        todo = [record for record in window.records if record.line_number not in done]
-        self._records = iter(todo)
+        todo = (
+            [r for r in window.records if r[_LINE_NUMBER] not in done] if done else window.records
+        )
+        self._requests = self._each_request(todo)
         self.unsent = len(todo)
         self.lacking = len(todo)
         """Requests without an outcome."""
@@ -81,14 +90,13 @@ class OpenShard:
         self.completion_tokens = before.completion_tokens
         deadly = {line for line, deaths in index.lone_sendings.items() if deaths >= LONE_DEATHS_MAX}
         if deadly:
-            self._bury([record for record in todo if record.line_number in deadly])
-            self._records = iter([r for r in todo if r.line_number not in deadly])
+            self._bury([record for record in todo if record[_LINE_NUMBER] in deadly])
+            todo = [record for record in todo if record[_LINE_NUMBER] not in deadly]
+            self._requests = self._each_request(todo)
 
-    def _bury(self, records: list[Record]) -> None:
+    def _bury(self, records: Sequence[RecordFields]) -> None:
         detail = f"{LONE_DEATHS_MAX} workers died while this request alone was in flight."
-        for record in records:
-            self.unsent -= 1
-            request = self._request(record)
+        for request in self._each_request(records):
             self.fail(request, Failure(FailureKind.WORKER_LOST, detail))
 
     @property
@@ -105,27 +113,23 @@ class OpenShard:
 
     def take(self) -> Request | None:
         """The next request not yet handed out; None when there is none or it is stopped."""
-        if self.stopped:
-            return None
-        record = next(self._records, None)
-        if record is None:
-            return None
-        self.unsent -= 1
-        return self._request(record)
+        return next(self._requests, None)
 
-    def _request(self, record: Record) -> Request:
-        line, _, body, body_bytes, number, token, token_bytes = record
-        data = self._data
-        body += line
-        token += line
-        return Request(
-            self, number, data[token : token + token_bytes], data[body : body + body_bytes]
-        )
+    def _each_request(self, records: Sequence[RecordFields]) -> Iterator[Request]:
+        data, start = self._data, self._start
+        for line, _, body_offset, body_bytes, number, id_offset, id_bytes in records:
+            body = line + body_offset - start
+            token = line + id_offset - start
+            self.unsent -= 1
+            yield Request(
+                self, number, data[token : token + id_bytes], data[body : body + body_bytes]
+            )
 
     def succeed(self, request: Request, outcome: Success) -> None:
-        line = success_line(self._prefix, request.line_number, request.custom_id, outcome)
+        number = request.line_number
+        line = success_line(self._prefix, number, request.custom_id, outcome)
         prompt, completion = outcome.prompt_tokens, outcome.completion_tokens
-        self._writer.add(request.line_number, 0, line, prompt, completion)
+        self._writer.add(number, 0, line, prompt, completion)
         self.succeeded += 1
         self.prompt_tokens += prompt
         self.completion_tokens += completion
@@ -140,6 +144,7 @@ class OpenShard:
     def stop(self) -> None:
         """Send no more; what is out may still come back."""
         self.stopped = True
+        self._requests = iter(())
         self.lacking -= self.unsent
         self.unsent = 0
 

@@ -1,11 +1,19 @@
 """A shard's part of the input file, read at once, and where its requests lie in it."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
 from overnight.domain.errors import Corrupt
-from overnight.domain.plan import RECORD, Record, ShardPlan, signed64, unpack_records
+from overnight.domain.plan import (
+    RECORD,
+    Record,
+    RecordFields,
+    ShardPlan,
+    signed64,
+    unpack_records,
+)
 from overnight.seams import ReadFile
 
 _GAPS_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -13,39 +21,45 @@ _GAPS_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
 class LoadedWindow(NamedTuple):
-    """Records' `line_offset` counts from the start of `data`."""
+    """`data` holds the lines of `records`; `start` is the line offset of its first byte."""
 
     data: bytes
-    records: list[Record]
+    start: int
+    records: Sequence[RecordFields]
 
 
 def read_records(plan_file: ReadFile, shard: ShardPlan) -> list[Record]:
     """The shard's records; raises `Corrupt` when they are not those that were planned."""
-    data = plan_file.read_at(shard.first_record * RECORD.size, shard.requests * RECORD.size)
-    if signed64(xxh3_64_intdigest(data)) != shard.checksum:
-        raise Corrupt(f"the plan of shard {shard.ordinal} is damaged")
-    return list(unpack_records(data))
+    return list(unpack_records(_planned(plan_file, shard)))
 
 
 def load_window(plan_file: ReadFile, input_file: ReadFile, shard: ShardPlan) -> LoadedWindow:
     """Read the lines of a shard. Blocks. Raises `Corrupt`, also when the input is cut short."""
-    records = read_records(plan_file, shard)
-    start = records[0].line_offset
-    last = records[-1]
-    span = last.line_offset + last.line_bytes - start
-    wanted = sum(record.line_bytes for record in records)
+    records = list(RECORD.iter_unpack(_planned(plan_file, shard)))
+    start, (last, last_bytes) = records[0][0], records[-1][:2]
+    span = last + last_bytes - start
+    wanted = sum([record[1] for record in records])
     if span - wanted <= _GAPS_BYTES_MAX:
-        data = input_file.read_at(start, span)
-        moved = [record._replace(line_offset=record.line_offset - start) for record in records]
+        window = LoadedWindow(input_file.read_at(start, span), start, records)
     else:
-        lines = [input_file.read_at(record.line_offset, record.line_bytes) for record in records]
-        data = b"".join(lines)
-        span = wanted
-        moved = []
-        position = 0
-        for record in records:
-            moved.append(record._replace(line_offset=position))
-            position += record.line_bytes
-    if len(data) != span:
+        window, span = _gathered(input_file, records), wanted
+    if len(window.data) != span:
         raise Corrupt("the input file is shorter than it was when it was validated")
-    return LoadedWindow(data, moved)
+    return window
+
+
+def _planned(plan_file: ReadFile, shard: ShardPlan) -> bytes:
+    data = plan_file.read_at(shard.first_record * RECORD.size, shard.requests * RECORD.size)
+    if signed64(xxh3_64_intdigest(data)) != shard.checksum:
+        raise Corrupt(f"the plan of shard {shard.ordinal} is damaged")
+    return data
+
+
+def _gathered(input_file: ReadFile, records: Sequence[RecordFields]) -> LoadedWindow:
+    """Lines that lie far apart, side by side."""
+    lines, moved, position = [], [], 0
+    for line_offset, line_bytes, *rest in records:
+        lines.append(input_file.read_at(line_offset, line_bytes))
+        moved.append(Record(position, line_bytes, *rest))
+        position += line_bytes
+    return LoadedWindow(b"".join(lines), 0, moved)

@@ -51,6 +51,10 @@ class ShardPlan:
     """xxh3-64 of the shard's records, as a signed 64-bit integer (what SQL can store)."""
 
 
+RecordFields = tuple[int, int, int, int, int, int, int]
+"""A record as it is unpacked: what `Record` is without its names, for the hot path."""
+
+
 def unpack_records(data: bytes) -> Iterator[Record]:
     """Yield the records of a stretch of a plan file; `data` must hold whole records."""
     return map(Record._make, RECORD.iter_unpack(data))
