@@ -35,7 +35,6 @@ class LineRules:
 
     endpoint: str | None
     routed: bool = False
-    default_model: str | None = None
     line_bytes_max: int = 16 * 1024 * 1024
     custom_id_bytes_max: int = 512
     requests_max: int | None = None

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple, Protocol
 
 from overnight.seams import ReadFile
 
-BLOCK_BYTES: Final = 512 * 1024
+BLOCK_BYTES: Final = 256 * 1024
 """Small enough that a block of the shortest possible lines is checked within a step."""
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
