@@ -1,55 +1,134 @@
-"""The whole service, started as users start it."""
+"""The whole service, started as users start it, and ended in every way there is."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from support.polling import wait_for
+from support.batches import BatchClient
+from support.polling import is_alive, wait_for
+
+STOP_SECONDS = 15.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ServiceProcess:
-    base_url: str
-    """Without `/v1`."""
-    data_dir: Path
-    pid: int
+    """A data folder and the `overnight serve` that runs on it now; `start` again after a kill."""
 
-    def is_ready(self) -> bool:
+    data_dir: Path
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns once it is ready."""
+        command = [sys.executable, "-m", "overnight", "serve", "--json", "--port", "0"]
+        command += ["--data-dir", str(self.data_dir), *self.arguments]
+        environment = os.environ | self.environment
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+        wait_for(self._is_up, what="the start")
+        self.wait_until_ready()
+
+    def wait_until_ready(self, seconds: float = 20) -> None:
+        wait_for(lambda: self.client.status_of("/readyz") == 200, seconds, "being ready")
+
+    def _is_up(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"it ended with {self.process.returncode}"
+        # A killed service leaves its file behind.
+        return bool(self._run().get("pid") == self.process.pid)
+
+    def _run(self) -> dict[str, Any]:
+        with suppress(FileNotFoundError):
+            run: dict[str, Any] = json.loads((self.data_dir / "run.json").read_text())
+            return run
+        return {}
+
+    @property
+    def base_url(self) -> str:
+        """Without `/v1`."""
+        return str(self._run()["url"])
+
+    @property
+    def client(self) -> BatchClient:
+        return BatchClient(self.base_url)
+
+    @property
+    def pid(self) -> int:
+        """Of the supervisor."""
+        assert self.process is not None
+        return self.process.pid
+
+    def pids(self, role: str | None = None) -> list[int]:
+        """Children, of one role or all."""
+        roles: dict[str, list[int]] = self._run()["pids"]
+        return [pid for name, pids in roles.items() if role in (None, name) for pid in pids]
+
+    def pid_of(self, role: str) -> int:
+        """The first living process of the role, waited for while it is being replaced."""
+        return wait_for(
+            lambda: next(filter(is_alive, self.pids(role)), None), what=f"a living {role}"
+        )
+
+    def kill(self, role: str) -> int:
+        """kill -9 of one child; returns who it was once it is gone."""
+        pid = self.pid_of(role)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not is_alive(pid), what=f"the death of the {role}")
+        return pid
+
+    def kill_supervisor(self) -> None:
+        """kill -9 of the supervisor alone; returns when its children have left by themselves."""
+        orphans = self.pids()
+        self._end_supervisor()
+        wait_for(lambda: not any(map(is_alive, orphans)), seconds=5, what="the children's end")
+
+    def kill_everything(self) -> None:
+        """kill -9 of the whole tree, as when the machine's memory runs out."""
+        children = self.pids()
+        self._end_supervisor()
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not any(map(is_alive, children)), what="the end of all")
+
+    def _end_supervisor(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self.process is not None
+        self.process.terminate()
         try:
-            with urllib.request.urlopen(f"{self.base_url}/readyz", timeout=10) as reply:
-                return bool(reply.status == 200)
-        except urllib.error.HTTPError as refusal:
-            refusal.close()
-            return False
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
 
 
 @contextmanager
-def running_service(data_dir: Path, upstream: str, *arguments: str) -> Iterator[ServiceProcess]:
-    """`overnight serve` on a free port, with further arguments; ready when it is handed out."""
-    command = [sys.executable, "-m", "overnight", "serve", "--port", "0"]
-    command += ["--data-dir", str(data_dir), "--upstream", upstream, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+def running_service(
+    data_dir: Path, upstream: str, *arguments: str, **settings: object
+) -> Iterator[ServiceProcess]:
+    """`overnight serve` on a free port, ready when it is handed out.
 
-        def started() -> ServiceProcess | None:
-            assert process.poll() is None, f"it ended with {process.returncode}"
-            file = data_dir / "run.json"
-            run = json.loads(file.read_text()) if file.exists() else None
-            return run and ServiceProcess(run["url"], data_dir, process.pid)
-
-        try:
-            service = wait_for(started, what="the start")
-            wait_for(service.is_ready, what="being ready")
-            yield service
-        finally:
-            process.terminate()
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
+    `arguments` are further flags; `settings` go through the environment by their names there:
+    `lease_seconds=3` is `OVERNIGHT_LEASE_SECONDS=3`.
+    """
+    environment = {f"OVERNIGHT_{name.upper()}": str(value) for name, value in settings.items()}
+    service = ServiceProcess(data_dir, ("--upstream", upstream, *arguments), environment)
+    try:
+        service.start()
+        yield service
+    finally:
+        if service.process is not None and service.process.poll() is None:
+            service.stop()
