@@ -33,7 +33,7 @@ class Health:
 
     __slots__ = (
         "_bad_in_row", "_probe_seconds", "_probing", "_rest_until", "_unreachable",
-        "failures_in_row", "paused_until", "proven", "reason",
+        "failures_in_row", "paused_until", "proven", "reason", "spotless",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -44,17 +44,14 @@ class Health:
         self.proven = False
         """Has it ever answered with success?"""
         self.failures_in_row = 0
+        self.spotless = False
+        """True when a success would change nothing; the hot path's shortcut."""
         self._bad_in_row = 0
         self._probe_seconds = PROBE_FIRST_SECONDS
         self._probing = False
         self._rest_until = 0.0
         """It asked for a rest until then: what was under way and still succeeds ends no rest."""
         self._unreachable = False
-
-    @property
-    def spotless(self) -> bool:
-        """True when a success would change nothing; the hot path's shortcut."""
-        return self.paused_until is None and self.proven and not self.failures_in_row
 
     def admits(self, now: float) -> bool:
         """May another request be sent now? When paused, saying yes hands out the one probe."""
@@ -75,6 +72,7 @@ class Health:
         self.failures_in_row = 0
         self._bad_in_row = 0
         self._reopen(now)
+        self.spotless = self.paused_until is None
 
     def reachable(self, now: float) -> None:
         """It answered for its models: over, if being unreachable was all that was wrong."""
@@ -90,6 +88,7 @@ class Health:
         a pause and failing in its wake change nothing any more.
         """
         self.failures_in_row += 1
+        self.spotless = False
         paused = self.paused_until is not None
         self._probing = self._probing and not probe
         if failure.status == 429 or (
@@ -116,6 +115,7 @@ class Health:
 
     def unreachable(self, reason: str, now: float) -> None:
         """Its list of models could not be had: pause, or count it as a failed probe."""
+        self.spotless = False
         self._pause(reason, now, probe=True)
         self._unreachable = True
 

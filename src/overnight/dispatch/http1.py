@@ -273,6 +273,9 @@ class Connection(asyncio.Protocol):
                 self.end(Stale())
 
     def _finish(self) -> None:
+        waiter = self._waiter
+        if waiter is None:
+            return
         reply = Reply(
             self._parser.get_status_code(),
             self._body if self._more is None else b"".join(self._more),
@@ -280,8 +283,10 @@ class Connection(asyncio.Protocol):
             self._retry_after,
         )
         self._used = True
+        self._waiter = None
         self._clear()
-        self._settle(reply)
+        if not waiter.done():
+            waiter.set_result(reply)
 
 
 def _bad_reply(detail: str) -> Failure:

@@ -3,7 +3,7 @@
 The reply's syntax is checked by decoding its `usage`; its bytes are then embedded as they came.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -11,12 +11,15 @@ from overnight.dispatch.http1 import Reply
 from overnight.domain.request import Failure, FailureKind, Success
 from overnight.domain.result_line import on_one_line, request_token
 
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+"""What a segment has room for; a reply that claims more counts none."""
+
 
 class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    prompt_tokens: Tokens = 0
+    completion_tokens: Tokens = 0
+    input_tokens: Tokens = 0
+    output_tokens: Tokens = 0
 
 
 class _Metered(msgspec.Struct, gc=False):
@@ -25,7 +28,6 @@ class _Metered(msgspec.Struct, gc=False):
 
 _metered: Final = msgspec.json.Decoder(_Metered)
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_TOKENS_MAX: Final = 2**32 - 1
 
 
 class _Error(msgspec.Struct, gc=False):
@@ -43,19 +45,8 @@ _error: Final = msgspec.json.Decoder(_ErrorReply)
 
 def judge(reply: Reply) -> Success | Failure:
     """Turn a reply into an outcome; pure."""
-    if 200 <= reply.status < 300:
-        return _success(reply)
-    return Failure(
-        FailureKind.STATUS,
-        error_text(reply),
-        reply.status,
-        request_token(reply.request_id),
-        reply.body,
-        retry_after_seconds(reply.retry_after),
-    )
-
-
-def _success(reply: Reply) -> Success | Failure:
+    if not 200 <= reply.status < 300:
+        return _refusal(reply)
     body = reply.body
     try:
         usage = _metered.decode(body).usage
@@ -74,8 +65,19 @@ def _success(reply: Reply) -> Success | Failure:
         reply.status,
         request_id,
         body,
-        min(max(usage.prompt_tokens or usage.input_tokens, 0), _TOKENS_MAX),
-        min(max(usage.completion_tokens or usage.output_tokens, 0), _TOKENS_MAX),
+        usage.prompt_tokens or usage.input_tokens,
+        usage.completion_tokens or usage.output_tokens,
+    )
+
+
+def _refusal(reply: Reply) -> Failure:
+    return Failure(
+        FailureKind.STATUS,
+        error_text(reply),
+        reply.status,
+        request_token(reply.request_id),
+        reply.body,
+        retry_after_seconds(reply.retry_after),
     )
 
 

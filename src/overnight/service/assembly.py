@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from overnight.dispatch.segment import (
     Entry,
@@ -65,12 +65,8 @@ class Assembled:
     damage: list[str] = field(default_factory=list)
 
 
-class _Line(NamedTuple):
-    number: int
-    kind: int
-    data: bytes
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+_Line = tuple[Entry, bytes]
+"""An outcome and its result line."""
 
 
 class Assembly:
@@ -90,14 +86,14 @@ class Assembly:
         """Work in short steps; yields how many lines are written. `result` is final at the end."""
         lines = self._lines()
         done = succeeded = failed = prompt = completion = 0
-        for line in lines:
-            if line.kind == OutcomeKind.SUCCESS:
-                self._output.write(line.data)
+        for (_, _, _, kind, prompt_tokens, completion_tokens), line in lines:
+            if kind == OutcomeKind.SUCCESS:
+                self._output.write(line)
                 succeeded += 1
-                prompt += line.prompt_tokens
-                completion += line.completion_tokens
+                prompt += prompt_tokens
+                completion += completion_tokens
             else:
-                self._errors.write(line.data)
+                self._errors.write(line)
                 failed += 1
             done += 1
             if done % 1_000 == 0:
@@ -111,7 +107,7 @@ class Assembly:
         by_model = sorted(self._source.shards, key=lambda s: (s.plan.model, s.plan.ordinal))
         models = groupby(by_model, attrgetter("plan.model"))
         runs = [self._lines_of(list(shards)) for _, shards in models]
-        return runs[0] if len(runs) == 1 else heapq.merge(*runs, key=attrgetter("number"))
+        return runs[0] if len(runs) == 1 else heapq.merge(*runs, key=_line_number)
 
     def _lines_of(self, shards: Sequence[ShardResult]) -> Iterator[_Line]:
         for shard in shards:
@@ -136,7 +132,7 @@ class Assembly:
                 if entry is None:
                     yield self._missing(record, damaged)
                 else:
-                    yield _line(entry, read(entry))
+                    yield entry, read(entry)
         finally:
             if segment is not None:
                 segment.close()
@@ -159,7 +155,7 @@ class Assembly:
             record.line_offset + record.id_offset, record.id_bytes
         )
         data = unsent_line(self._prefix, record.line_number, token or b'""', reason)
-        return _Line(record.line_number, OutcomeKind.FAILURE, data)
+        return Entry(record.line_number, 0, len(data), OutcomeKind.FAILURE, 0, 0), data
 
     def _without_plan(
         self, shard: ShardResult, segment: ReadFile | None, index: SegmentIndex, why: str
@@ -170,7 +166,7 @@ class Assembly:
         read = _reader(segment, index)
         for number in sorted(index.outcomes):
             entry = index.outcomes[number]
-            yield _line(entry, read(entry))
+            yield entry, read(entry)
 
 
 class _Sink:
@@ -201,8 +197,8 @@ class _Sink:
             self._pending_bytes = 0
 
 
-def _line(entry: Entry, data: bytes) -> _Line:
-    return _Line(entry.line_number, entry.kind, data, entry.prompt_tokens, entry.completion_tokens)
+def _line_number(line: _Line) -> int:
+    return line[0].line_number
 
 
 def _reader(segment: ReadFile | None, index: SegmentIndex) -> Callable[[Entry], bytes]:
