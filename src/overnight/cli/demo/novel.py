@@ -8,6 +8,7 @@ from typing import Final
 
 TITLE: Final = "Pride and Prejudice"
 AUTHOR: Final = "Jane Austen"
+YEAR: Final = 1813
 
 _TEXT_NAME: Final = "pride_and_prejudice.txt"
 _CHAPTER: Final = "Chapter "

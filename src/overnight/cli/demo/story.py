@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, TypedDict
 
 from overnight.cli.demo.batch_client import Batch, BatchClient, Result, ask
-from overnight.cli.demo.novel import AUTHOR, TITLE, Paragraph, paragraphs
+from overnight.cli.demo.novel import AUTHOR, TITLE, YEAR, Paragraph, paragraphs
 from overnight.cli.demo.processes import cleaning_up_on_signals, running
 from overnight.cli.messages import ExitCode
 from overnight.cli.progress import ProgressLine, in_bytes
@@ -23,7 +23,7 @@ from overnight.supervisor.supervisor import RUN_FILE_NAME
 
 MODEL: Final = "sim"
 LATENCY_MS: Final = "200-600"
-MAX_IN_FLIGHT: Final = 48
+MAX_IN_FLIGHT: Final = 64
 KILL_AT: Final = 0.25
 """Share of the requests done, by a count that is up to two seconds old: about the middle."""
 
@@ -112,8 +112,9 @@ class Demo:
     def run(self) -> Tally:
         batch_id = self._submit()
         enough = KILL_AT * len(self._book)
-        self._watch(batch_id, "running", lambda batch: _done(batch) >= enough)
-        self._kill_the_worker()
+        batch = self._watch(batch_id, "running", lambda batch: _done(batch) >= enough)
+        if batch["status"] not in _ENDED:
+            self._kill_the_worker()
         batch = self._watch(batch_id, "going on", lambda _: False)
         if batch["status"] != "completed" or batch["output_file_id"] is None:
             raise Unavailable(f"the batch ended as {batch['status']}, without a result file")
@@ -124,7 +125,7 @@ class Demo:
     def _submit(self) -> str:
         content = b"".join(paragraph.request(MODEL) for paragraph in self._book)
         size = in_bytes(len(content))
-        say(f"Input    {len(self._book)} paragraphs of “{TITLE}” by {AUTHOR}, {size}")
+        say(f"Input    {len(self._book)} paragraphs of “{TITLE}” ({AUTHOR}, {YEAR}), {size}")
         file_id = self._client.upload("paragraphs.jsonl", content)
         batch = self._client.create(file_id, "/v1/chat/completions")
         say(f"Batch    {batch['id']}; you could go to sleep now\n")
@@ -194,11 +195,11 @@ def show_sample(book: Sequence[Paragraph], results: Sequence[Result]) -> None:
     """Three of them: the first, one from the middle, the last."""
     say("\nThree of the results, in the order of the input, as all of them are:\n")
     texts = {paragraph.custom_id: paragraph.text for paragraph in book}
-    for result in (results[0], results[len(results) // 2], results[-1]):
+    for result in results[:: max(1, (len(results) - 1) // 2)][:3]:
         say(f"  {result.custom_id}")
-        say(_folded("    ", texts[result.custom_id], lines=1))
+        say(_folded("    ", texts.get(result.custom_id, "(not one of ours)"), lines=1))
         say(_folded("    → ", result.answer, lines=2) + "\n")
-    say("And the count, the result file held against the input:\n")
+    say("Now the count. Only what the dead worker had not yet written down was asked again:\n")
 
 
 def _folded(lead: str, text: str, lines: int) -> str:
