@@ -28,6 +28,8 @@ FLUSH_SECONDS: Final = 0.02
 """The longest an outcome waits in memory: what kill -9 can cost."""
 SYNC_SECONDS: Final = 0.25
 """How often written outcomes are synced: what a power loss can cost."""
+GATHER_SECONDS: Final = 0.05
+"""How long a complete shard may wait for others to be synced with it."""
 FLUSH_BYTES: Final = 1 << 20
 DISK_FULL_SECONDS: Final = 1.0
 
@@ -194,7 +196,7 @@ class Dispatcher:
         for request in self._under_way():
             self._spare(request)
         self._flush()
-        await self._sync()
+        await self._sync(self._shards)
         return [shard for shard in self._shards if shard.lacking or shard.pending]
 
     def withdraw(self, shard: OpenShard) -> bool:
@@ -341,25 +343,34 @@ class Dispatcher:
                 self._has_outcomes.clear()
 
     async def _keep_synced(self) -> None:
-        """Sync what was flushed, at once when a shard is complete, and hand that shard over."""
+        """Sync what was flushed now and then, and hand over shards that are complete and synced.
+
+        A sync costs much the same for a line as for a thousand, so completed shards are
+        gathered for a moment, and the others wait for their time.
+        """
+        sync_all_at = self._loop.time() + SYNC_SECONDS
         while True:
-            timer = self._loop.call_later(SYNC_SECONDS, self._to_sync.set)
+            timer = self._loop.call_at(sync_all_at, self._to_sync.set)
             await self._to_sync.wait()
             timer.cancel()
+            await asyncio.sleep(GATHER_SECONDS)
             self._to_sync.clear()
             complete = [shard for shard in self._shards if not shard.lacking]
             if any(shard.pending for shard in complete):
                 self._flush()
-            await self._sync()
+            all_due = self._loop.time() >= sync_all_at
+            if all_due:
+                sync_all_at = self._loop.time() + SYNC_SECONDS
+            await self._sync(self._shards if all_due else complete)
             for shard in complete:
                 if not shard.pending and shard in self._shards:
                     self.settled += shard.counts
                     self._forget(shard)
                     self.finished.put_nowait(shard)
 
-    async def _sync(self) -> None:
-        """Sync what was flushed. Files are closed by the same thread, so never under its hands."""
-        unsynced = [shard for shard in self._shards if shard.unsynced]
+    async def _sync(self, shards: Iterable[OpenShard]) -> None:
+        """Sync what was flushed of them. Files are closed by the same thread, so never under its hands."""
+        unsynced = [shard for shard in shards if shard.unsynced]
         closing, self._closing = self._closing, []
         if unsynced or closing:
             await self._threads.run(partial(_sync_and_close, unsynced, closing))
