@@ -30,6 +30,9 @@ from overnight.seams import AppendFile, Disk, ReadFile
 
 _WRITE_BYTES: Final = 1 << 20
 _READ_WHOLE_BYTES_MAX: Final = 32 * 1024 * 1024
+_STEP_LINES: Final = 1_000
+_STEP_BYTES: Final = 4 * 1024 * 1024
+"""Whichever comes first ends a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class Assembly:
     def steps(self) -> Iterator[int]:
         """Work in short steps; yields how many lines are written. `result` is final at the end."""
         lines = self._lines()
+        step_bytes = 0
         done = succeeded = failed = prompt = completion = 0
         for (_, _, _, kind, prompt_tokens, completion_tokens), line in lines:
             if kind == OutcomeKind.SUCCESS:
@@ -96,12 +100,19 @@ class Assembly:
                 self._errors.write(line)
                 failed += 1
             done += 1
-            if done % 1_000 == 0:
+            step_bytes += len(line)
+            if done % _STEP_LINES == 0 or step_bytes > _STEP_BYTES:
+                step_bytes = 0
                 yield done
         self.result.output_bytes = self._output.close()
         self.result.error_bytes = self._errors.close()
         self.result.counts = Counts(succeeded, failed, prompt, completion)
         yield done
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes in both files so far."""
+        return self._output.written_bytes + self._errors.written_bytes
 
     def _lines(self) -> Iterator[_Line]:
         by_model = sorted(self._source.shards, key=lambda s: (s.plan.model, s.plan.ordinal))
@@ -176,7 +187,7 @@ class _Sink:
         self._append = append
         self._lines: list[bytes] = []
         self._pending_bytes = 0
-        self._total_bytes = 0
+        self.written_bytes = 0
 
     def write(self, line: bytes) -> None:
         self._lines.append(line)
@@ -187,12 +198,12 @@ class _Sink:
     def close(self) -> int:
         """Write the rest; returns the bytes of all lines."""
         self._drain()
-        return self._total_bytes
+        return self.written_bytes
 
     def _drain(self) -> None:
         if self._lines:
             self._append(self._lines)
-            self._total_bytes += self._pending_bytes
+            self.written_bytes += self._pending_bytes
             self._lines.clear()
             self._pending_bytes = 0
 

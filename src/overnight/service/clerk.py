@@ -1,23 +1,28 @@
 """The clerk: validates new jobs, publishes finished ones, keeps house.
 
 All of it is work over whole files, done in steps of some ten milliseconds that take turns, so
-that neither a deadline nor a small job waits behind a large file.
+that neither a deadline nor a small job waits behind a large file. The lease and the house are
+kept beside that work, for a step may wait long for the disk.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, Protocol
 
 import structlog
 from sqlalchemy import Connection
 
+from overnight.dispatch.segment import is_disk_full
 from overnight.domain.errors import Conflict, LeaseLost, Unavailable
+from overnight.domain.job import JobStatus
 from overnight.seams import Clock, Seams
 from overnight.service.finalizer import Publishing
 from overnight.service.intake import Intake, IntakeOptions
 from overnight.service.janitor import Janitor
+from overnight.service.lease import Lease
 from overnight.store import jobs, workers
 from overnight.store.blobs import Blobs
 from overnight.store.database import Database
@@ -27,6 +32,7 @@ POLL_SECONDS: Final = 0.025
 LOOK_SECONDS: Final = 1.0
 """How often it looks for work when nothing seems to have changed."""
 HOUSEKEEPING_SECONDS: Final = 1.0
+DISK_FULL_SECONDS: Final = 10.0
 WORKS_MAX: Final = 8
 """Files it works on side by side."""
 
@@ -39,7 +45,10 @@ class Work(Protocol):
     claim: JobClaim
 
     async def step(self) -> bool:
-        """Do a little; True when all is done. Raises `LeaseLost` when the claim is gone."""
+        """Do a little; True when all is done. Raises `LeaseLost` when the claim is gone.
+
+        After `Unavailable` it can be called again and goes on from there.
+        """
         ...
 
     def abandon(self) -> None:
@@ -65,102 +74,129 @@ class Clerk:
         self._seams = seams
         self._clock: Clock = seams.clock
         self._options = options
+        self._lease = Lease(identity, "clerk", database, seams.clock, options.lease_seconds)
         self._thread = seams.threads("files")
-        self._janitor = Janitor(database, blobs, seams)
+        self._janitor = Janitor(database, blobs, seams, self._thread)
         self._works: deque[Work] = deque()
+        self._waiting_for_room: list[JobClaim] = []
+        self._room_at = 0.0
         self._look_at = 0.0
-        self._housekeeping_at = 0.0
-        self._renew_at = 0.0
-        self._fence_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then hand claims back. Raises `LeaseLost`."""
-        await self._register()
         try:
-            while not stop.is_set():
-                try:
-                    await self._turn()
-                except Unavailable as error:
-                    _log.warning("can not work right now; trying again", reason=str(error))
-                    await asyncio.sleep(LOOK_SECONDS)
-            for work in self._works:
-                work.abandon()
-            await self._database.write(lambda tx: workers.leave(tx, self._id))
+            async with self._lease.held(), self._kept():
+                await self._keep_working(stop)
+                for work in self._works:
+                    work.abandon()
+                await self._leave()
         finally:
             self._thread.close()
 
-    async def _register(self) -> None:
-        asked = self._clock.monotonic()
-        until = self._clock.now() + self._options.lease_seconds
-        now = self._clock.now()
-        await self._database.write(lambda tx: workers.register(tx, self._id, "clerk", now, until))
-        self._renewed(asked)
-        await self._janitor.clear_folders()
+    @asynccontextmanager
+    async def _kept(self) -> AsyncIterator[None]:
+        """Keep lease and house inside; what ends one of them ends the block, as itself."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                kept = [
+                    tasks.create_task(self._lease.keep()),
+                    tasks.create_task(self._keep_house()),
+                ]
+                yield
+                for task in kept:
+                    task.cancel()
+        except BaseExceptionGroup as group:
+            # What followed the first came of it.
+            raise group.exceptions[0] from (group if len(group.exceptions) > 1 else None)
 
-    def _renewed(self, asked: float) -> None:
-        self._fence_at = asked + self._options.lease_seconds - 2.0
-        self._renew_at = asked + self._options.lease_seconds / 3
+    async def _keep_house(self) -> None:
+        while True:
+            try:
+                await self._janitor.step()
+            except Unavailable as error:
+                _log.warning("can not keep house right now", reason=str(error))
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+    async def _keep_working(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await self._turn()
+            except Unavailable as error:
+                _log.warning("can not work right now; trying again", reason=str(error))
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _leave(self) -> None:
+        try:
+            await self._database.write(lambda tx: workers.leave(tx, self._id))
+        except Unavailable as error:
+            _log.warning("left without a word; others will take over", reason=str(error))
 
     async def _turn(self) -> None:
         now = self._clock.monotonic()
-        if now >= self._renew_at:
-            await self._renew(now)
-        if now >= self._housekeeping_at:
-            self._housekeeping_at = now + HOUSEKEEPING_SECONDS
-            await self._janitor.step()
-            await self._drop_overtaken()
         if now >= self._look_at or await self._database.changed():
+            await self._drop_overtaken()
+            await self._take_on(now)
             self._look_at = now + LOOK_SECONDS
-            await self._take_on()
         if self._works:
             await self._step(self._works[0])
         else:
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _renew(self, asked: float) -> None:
-        if asked > self._fence_at:
-            raise LeaseLost("the lease could not be renewed in time")
-        until = self._clock.now() + self._options.lease_seconds
-        if not await self._database.write(lambda tx: workers.renew(tx, self._id, until)):
-            raise LeaseLost("this clerk was declared dead")
-        self._renewed(asked)
-
-    async def _take_on(self) -> None:
+    async def _take_on(self, now: float) -> None:
         """Claim jobs to publish first (somebody waits for results), then to validate."""
+        if now < self._room_at:
+            return
+        while self._waiting_for_room:
+            self._works.append(self._work(self._waiting_for_room.pop()))
         while len(self._works) < WORKS_MAX:
             # Looking is cheap; a write transaction is not, and there are many looks.
             if not await self._database.read(jobs.has_work_for_clerk):
                 return
-            work = await self._database.write(self._claim)
-            if work is None:
+            claim = await self._database.write(self._claim)
+            if claim is None:
                 return
-            self._works.append(work)
+            self._works.append(self._work(claim))
 
-    def _claim(self, tx: Connection) -> Work | None:
-        now, parts = self._clock.now(), (self._database, self._blobs, self._seams)
-        claim = jobs.claim_publishing(tx, self._id, now)
-        if claim is not None:
-            return Publishing(claim, *parts, self._thread)
-        claim = jobs.claim_validation(tx, self._id, now)
-        if claim is not None:
+    def _claim(self, tx: Connection) -> JobClaim | None:
+        now = self._clock.now()
+        return jobs.claim_publishing(tx, self._id, now) or jobs.claim_validation(tx, self._id, now)
+
+    def _work(self, claim: JobClaim) -> Work:
+        parts = (self._database, self._blobs, self._seams)
+        if claim.job.status is JobStatus.VALIDATING:
             return Intake(claim, *parts, self._options.intake, self._thread)
-        return None
+        return Publishing(claim, *parts, self._thread)
 
     async def _step(self, work: Work) -> None:
         self._works.rotate(-1)
         try:
-            done = await work.step()
+            if await work.step():
+                self._works.remove(work)
         except (LeaseLost, Conflict) as error:
-            # The job went another way meanwhile: cancelled, expired, taken over.
-            _log.info("a job was overtaken", job=work.claim.job.id, reason=str(error))
+            await self._drop(work, str(error))
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            _log.warning("the disk is full; trying again", job=work.claim.job.id)
             work.abandon()
-            done = True
-        if done:
             self._works.remove(work)
+            self._waiting_for_room.append(work.claim)
+            self._room_at = self._clock.monotonic() + DISK_FULL_SECONDS
 
     async def _drop_overtaken(self) -> None:
-        for work in list(self._works):
-            claim = work.claim
-            if not await self._database.read(partial(jobs.still_claimed, claim=claim)):
-                work.abandon()
-                self._works.remove(work)
+        works = list(self._works)
+        if works:
+            held = await self._database.read(
+                lambda tx: [jobs.still_claimed(tx, work.claim) for work in works]
+            )
+            for work, is_held in zip(works, held, strict=True):
+                if not is_held:
+                    await self._drop(work, "its claim is gone")
+
+    async def _drop(self, work: Work, reason: str) -> None:
+        """The job went another way meanwhile: cancelled, expired, taken over."""
+        job_id = work.claim.job.id
+        _log.info("a job was overtaken", job=job_id, reason=reason)
+        work.abandon()
+        self._works.remove(work)
+        await self._janitor.clear_folder(job_id)

@@ -6,8 +6,9 @@ twice it gives the same: file ids are derived from the job.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -21,6 +22,9 @@ from overnight.store.blobs import Blobs
 from overnight.store.database import Database
 from overnight.store.jobs import JobClaim, Published
 
+SYNC_BYTES: Final = 64 * 1024 * 1024
+"""Written since the last sync; small enough for a disk to be done with soon."""
+
 _UNSENT: Final = {
     JobStatus.FINALIZING: None,
     JobStatus.CANCELLING: Unsent.CANCELLED,
@@ -28,6 +32,11 @@ _UNSENT: Final = {
     JobStatus.FAILING: None,
 }
 """What a request without an outcome means, by the state the job is published from."""
+
+
+class _Verdict(NamedTuple):
+    published: Published
+    files: list[StoredFile]
 
 
 class Publishing:
@@ -39,21 +48,29 @@ class Publishing:
         self.claim = claim
         self._database = database
         self._blobs = blobs
-        self._seams = seams
+        self._clock = seams.clock
         self._disk = seams.disk
         self._thread = thread
         self._assembly: Assembly | None = None
         self._steps: Iterator[int] = iter(())
         self._reads: list[ReadFile] = []
         self._writes: list[AppendFile] = []
+        self._synced_bytes = 0
+        self._verdict: _Verdict | None = None
+        """What is left to write once the files are in their place."""
 
     async def step(self) -> bool:
         """Write a little; at the end, publish. Raises `LeaseLost`, `Conflict`."""
-        if self._assembly is None:
-            return not await self._begin()
-        if next(self._steps, None) is not None:
+        if self._verdict is None:
+            if self._assembly is None:
+                await self._begin()
+            elif next(self._steps, None) is None:
+                await self._conclude(self._assembly.result)
+            elif self._assembly.written_bytes - self._synced_bytes > SYNC_BYTES:
+                await self._sync(self._assembly.written_bytes)
+        if self._verdict is None:
             return False
-        await self._publish(self._assembly.result)
+        await self._publish(self._verdict)
         return True
 
     def abandon(self) -> None:
@@ -66,15 +83,15 @@ class Publishing:
         folder, epoch = self._blobs.job_folder(self.claim.job.id), self.claim.epoch
         return folder / f"output.{epoch}.draft", folder / f"errors.{epoch}.draft"
 
-    async def _begin(self) -> bool:
+    async def _begin(self) -> None:
         job = self.claim.job
         rows = await self._database.read(lambda tx: shards.of_job(tx, job.id))
         try:
             plan_file = self._open(self._blobs.plan_path(job.id))
             input_file = self._open(self._blobs.file_path(job.input_file_id))
         except FileNotFoundError as error:
-            await self._give_up(f"{Path(error.filename).name} is missing")
-            return False
+            self._give_up(f"{Path(error.filename).name} is missing")
+            return
         source = AssemblyInput(
             job_hex=job.id.rpartition("_")[2],
             plan_file=plan_file,
@@ -86,14 +103,18 @@ class Publishing:
         output, errors = (self._create(draft) for draft in self._drafts)
         self._assembly = Assembly(source, self._disk, output, errors)
         self._steps = self._assembly.steps()
-        return True
 
-    async def _publish(self, result: Assembled) -> None:
+    async def _sync(self, written_bytes: int) -> None:
+        """A little at a time: one sync of a huge file would keep all other jobs waiting."""
         for file in self._writes:
             await self._thread.run(file.datasync)
+        self._synced_bytes = written_bytes
+
+    async def _conclude(self, result: Assembled) -> None:
+        """Put the files into their place, durably; what is left is one transaction."""
+        await self._sync(result.output_bytes + result.error_bytes)
         self._close()
-        now = self._seams.clock.now()
-        drafts = self._drafts
+        now, drafts = self._clock.now(), self._drafts
         output = self._place(drafts[0], "output", result.output_bytes, now)
         errors = self._place(drafts[1], "error", result.error_bytes, now)
         published = Published(
@@ -103,16 +124,32 @@ class Publishing:
             counts=result.counts,
             failure=_failure(result),
         )
+        self._verdict = _Verdict(published, [file for file in (output, errors) if file])
+
+    def _give_up(self, why: str) -> None:
+        """Nothing can be read: end the job without files."""
+        self._close()
+        published = Published(
+            event=JobEvent.SALVAGED,
+            output_file_id=None,
+            error_file_id=None,
+            counts=self.claim.job.counts,
+            failure=f"The results could not be read back from storage: {why}.",
+        )
+        self._verdict = _Verdict(published, [])
+
+    async def _publish(self, verdict: _Verdict) -> None:
+        published, now = verdict.published, self._clock.now()
 
         def write(tx: Connection) -> None:
-            for file in (output, errors):
-                if file is not None:
-                    files.add(tx, file)
+            for file in verdict.files:
+                files.add(tx, file)
             jobs.publish(tx, self.claim, published, now)
 
         await self._database.write(write)
-        if published.event is JobEvent.PUBLISHED:
-            self._blobs.remove_job(self.claim.job.id)
+        whole = published.event is JobEvent.PUBLISHED
+        if whole and self.claim.job.status is not JobStatus.FAILING:
+            await self._thread.run(partial(self._blobs.remove_job, self.claim.job.id))
 
     def _place(
         self, draft: Path, kind: Literal["output", "error"], size: int, now: float
@@ -125,19 +162,6 @@ class Publishing:
         file_id = result_file_id(job.id, kind)
         self._disk.publish(draft, self._blobs.file_path(file_id))
         return _result_file(job, file_id, kind, size, now)
-
-    async def _give_up(self, why: str) -> None:
-        """Nothing can be read: end the job without files."""
-        self._close()
-        published = Published(
-            event=JobEvent.SALVAGED,
-            output_file_id=None,
-            error_file_id=None,
-            counts=self.claim.job.counts,
-            failure=f"The results could not be read back from storage: {why}.",
-        )
-        now = self._seams.clock.now()
-        await self._database.write(lambda tx: jobs.publish(tx, self.claim, published, now))
 
     def _open(self, path: Path) -> ReadFile:
         file = self._disk.open(path)

@@ -4,17 +4,17 @@ The plan is written under a name of this claim's own, synced and renamed; then o
 transaction inserts all shards and advances the job. A crash before it leaves only rubbish.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection
 
-from overnight.domain.errors import Corrupt
 from overnight.domain.job import Job
 from overnight.domain.request import LineRules
 from overnight.seams import AppendFile, ReadFile, Seams, Threads
-from overnight.service.validator import ValidatedPlan, Validation, ValidationProgress
+from overnight.service.validator import Validation, ValidationProgress
 from overnight.store import jobs, lanes
 from overnight.store.blobs import Blobs
 from overnight.store.database import Database
@@ -42,22 +42,30 @@ class Intake:
         self.claim = claim
         self._database = database
         self._blobs = blobs
-        self._seams = seams
         self._disk = seams.disk
+        self._clock = seams.clock
         self._options = options
         self._thread = thread
         self._validation: Validation | None = None
         self._steps: Iterator[ValidationProgress] = iter(())
         self._input: ReadFile | None = None
         self._plan: AppendFile | None = None
+        self._verdict: Callable[[Connection], None] | None = None
+        """What is left to write once all is read."""
+        self._rejected = False
 
     async def step(self) -> bool:
         """Read a little; at the end, say what came of it. Raises `LeaseLost`, `Conflict`."""
-        if self._validation is None and not await self._begin():
-            return True
-        if next(self._steps, None) is not None:
+        if self._verdict is None:
+            if self._validation is None:
+                await self._begin()
+            elif next(self._steps, None) is None:
+                await self._conclude(self._validation)
+        if self._verdict is None:
             return False
-        await self._conclude()
+        await self._database.write(self._verdict)
+        if self._rejected:
+            await self._thread.run(partial(self._blobs.remove_job, self.claim.job.id))
         return True
 
     def abandon(self) -> None:
@@ -69,52 +77,40 @@ class Intake:
         path = self._blobs.plan_path(self.claim.job.id)
         return path.with_name(f"{path.name}.{self.claim.epoch}.draft")
 
-    async def _begin(self) -> bool:
+    async def _begin(self) -> None:
         job = self.claim.job
+        served = await self._database.read(served_models)
         self._disk.make_folder(self._blobs.segments_folder(job.id))
         self._disk.remove(self._draft)
         try:
             self._input = self._disk.open(self._blobs.file_path(job.input_file_id))
         except FileNotFoundError:
-            await self._reject("The input file is gone.")
-            return False
+            self._reject("The input file is gone.")
+            return
         self._plan = self._disk.create(self._draft)
-        served = await self._database.read(served_models)
         rules = rules_of(job, self._options.rules)
         self._validation = Validation(self._input, self._plan, rules, served)
         self._steps = self._validation.steps()
-        return True
 
-    async def _conclude(self) -> None:
-        validation, plan_file = self._validation, self._plan
-        if validation is None or plan_file is None:
-            raise Corrupt("validation ended before it began")
+    async def _conclude(self, validation: Validation) -> None:
+        """Make the plan durable, or throw it away; what is left is one transaction."""
         plan = validation.plan
-        if plan is None:
-            await self._reject(None)
+        if plan is None or self._plan is None:
+            self._reject(None)
             return
-        await self._thread.run(plan_file.datasync)
+        await self._thread.run(self._plan.datasync)
+        self._close()
         self._disk.publish(self._draft, self._blobs.plan_path(self.claim.job.id))
-        self._close()
-        await self._accept(plan)
-
-    async def _accept(self, plan: ValidatedPlan) -> None:
         accepted = Accepted(total=plan.total, model=plan.model)
+        self._verdict = lambda tx: jobs.accept(
+            tx, self.claim, plan.shards, accepted, self._clock.now()
+        )
 
-        def write(tx: Connection) -> None:
-            jobs.accept(tx, self.claim, plan.shards, accepted, self._seams.clock.now())
-
-        await self._database.write(write)
-
-    async def _reject(self, failure: str | None) -> None:
+    def _reject(self, failure: str | None) -> None:
         faults = self._validation.faults if self._validation is not None else []
-
-        def write(tx: Connection) -> None:
-            jobs.reject(tx, self.claim, faults, failure, self._seams.clock.now())
-
-        await self._database.write(write)
         self._close()
-        self._blobs.remove_job(self.claim.job.id)
+        self._rejected = True
+        self._verdict = lambda tx: jobs.reject(tx, self.claim, faults, failure, self._clock.now())
 
     def _close(self) -> None:
         for file in (self._input, self._plan):

@@ -9,8 +9,8 @@ import structlog
 from sqlalchemy import Connection
 
 from overnight.domain.errors import Conflict, NotFound
-from overnight.domain.job import TERMINAL, JobEvent, JobStatus
-from overnight.seams import Seams
+from overnight.domain.job import TERMINAL, Job, JobEvent, JobStatus
+from overnight.seams import Seams, Threads
 from overnight.store import files, jobs, workers
 from overnight.store.blobs import Blobs
 from overnight.store.database import Database
@@ -25,9 +25,12 @@ _log = structlog.get_logger()
 
 
 class Janitor:
-    def __init__(self, database: Database, blobs: Blobs, seams: Seams) -> None:
+    """Removes files in `thread`, for that takes long when they are large."""
+
+    def __init__(self, database: Database, blobs: Blobs, seams: Seams, thread: Threads) -> None:
         self._database = database
         self._blobs = blobs
+        self._thread = thread
         self._clock = seams.clock
         self._disk = seams.disk
         self._purge_at = 0.0
@@ -39,15 +42,24 @@ class Janitor:
             lambda tx: (workers.lapsed(tx, now), jobs.past_deadline(tx, now, _AT_ONCE))
         )
         if gone:
-            freed = await self._database.write(lambda tx: workers.reclaim(tx, gone, now))
-            _log.warning("workers fell silent", workers=list(gone), claims_freed=freed)
+            await self._reclaim(now)
         if overdue:
             await self._database.write(lambda tx: _expire(tx, overdue, now))
-        monotonic = self._clock.monotonic()
-        if monotonic >= self._purge_at:
-            self._purge_at = monotonic + PURGE_SECONDS
+        if self._clock.monotonic() >= self._purge_at:
+            if not self._purge_at:
+                await self._clear_folders()
             await self._purge(now)
             await self._database.checkpoint()
+            self._purge_at = self._clock.monotonic() + PURGE_SECONDS
+
+    async def _reclaim(self, now: float) -> None:
+        def write(tx: Connection) -> tuple[list[str], int]:
+            # Looked up again: who has renewed since the look is alive.
+            gone = workers.lapsed(tx, now)
+            return gone, workers.reclaim(tx, gone, now)
+
+        gone, freed = await self._database.write(write)
+        _log.warning("workers fell silent", workers=gone, claims_freed=freed)
 
     async def _purge(self, now: float) -> None:
         """Rows first, bytes ten minutes later."""
@@ -62,16 +74,24 @@ class Janitor:
         )
         if ids:
             for file_id in ids:
-                self._blobs.remove_file(file_id)
+                await self._thread.run(partial(self._blobs.remove_file, file_id))
             await self._database.write(lambda tx: files.purged(tx, ids))
 
-    async def clear_folders(self) -> None:
+    async def clear_folder(self, job_id: str) -> None:
+        """Remove what is left of a job on disk, if it has ended and nobody can want it."""
+        job = await self._database.read(partial(_find, job_id=job_id))
+        if job is not None and job.status in TERMINAL and not _is_evidence(job):
+            await self._thread.run(partial(self._blobs.remove_job, job_id))
+
+    async def _clear_folders(self) -> None:
         """Remove what jobs that have ended left behind when a process died."""
         for name in self._disk.list_folder(self._blobs.jobs_folder):
-            status = await self._database.read(partial(_status, job_id=name))
-            # What a FAILED job's files were made from is evidence.
-            if status in TERMINAL - {JobStatus.FAILED}:
-                self._blobs.remove_job(name)
+            await self.clear_folder(name)
+
+
+def _is_evidence(job: Job) -> bool:
+    """What a job was made from that failed after it was accepted tells what went wrong."""
+    return job.status is JobStatus.FAILED and JobStatus.IN_PROGRESS in job.entered_at
 
 
 def _expire(tx: Connection, overdue: Sequence[str], now: float) -> None:
@@ -85,8 +105,8 @@ def _forget(tx: Connection, ids: Sequence[str], now: float) -> None:
         files.forget(tx, file_id, now)
 
 
-def _status(tx: Connection, job_id: str) -> JobStatus | None:
+def _find(tx: Connection, job_id: str) -> Job | None:
     try:
-        return jobs.get(tx, job_id).status
+        return jobs.get(tx, job_id)
     except NotFound:
         return None

@@ -1,0 +1,239 @@
+"""A clerk and workers in virtual time: a real database, a disk and upstreams in memory."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from overnight.dispatch.dispatcher import DispatchOptions
+from overnight.dispatch.http1 import Target
+from overnight.dispatch.lane import LaneOptions
+from overnight.domain.errors import Unavailable
+from overnight.domain.file import FileStatus, StoredFile
+from overnight.domain.job import Job, JobStatus
+from overnight.domain.request import LineRules
+from overnight.seams import Seams
+from overnight.service.clerk import Clerk, ClerkOptions
+from overnight.service.intake import Intake, IntakeOptions
+from overnight.service.worker import Worker, WorkerOptions
+from overnight.store import files, jobs, lanes, workers
+from overnight.store.blobs import Blobs
+from overnight.store.database import Database
+from overnight.store.lanes import LaneSpec
+from overnight.store.migrate import migrate
+from support.dispatch_world import HOUR_SECONDS, EvenChance
+from support.fake_network import FakeNetwork, Respond
+from support.memory_disk import MemoryDisk
+from support.virtual_time import InlineThreads, VirtualClock, run_virtual
+
+T = TypeVar("T")
+
+CHAT = "/v1/chat/completions"
+URL = "http://gpu/v1"
+
+
+def request_lines(count: int, model: str = "m") -> bytes:
+    """Custom ids are c1, c2, …; the `n` of a body is the number in its id."""
+    bodies = [
+        {"model": model, "n": n, "messages": [{"role": "user", "content": "?"}]}
+        for n in range(1, count + 1)
+    ]
+    lines = [{"custom_id": f"c{body['n']}", "body": body} for body in bodies]
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+class FailingDatabase(Database):
+    """A database that can not serve while `down`, and counts transactions."""
+
+    down = False
+    writes = 0
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        self._check()
+        return await super().read(work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        self._check()
+        self.writes += 1
+        return await super().write(work)
+
+    async def changed(self) -> bool:
+        self._check()
+        return await super().changed()
+
+    def _check(self) -> None:
+        if self.down:
+            raise Unavailable("The database can not serve right now: database is locked.")
+
+
+class ServiceWorld:
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "db"
+        self.clock = VirtualClock()
+        self.disk = MemoryDisk()
+        self.network = FakeNetwork()
+        self.gpu = self.network.upstream("gpu", lambda _: Respond(after_seconds=0.05))
+        self.seams = Seams(self.clock, EvenChance(), self.network.connect, self.disk, InlineThreads)
+        self.blobs = Blobs(Path("data"), self.disk)
+        migrate(self.path)
+        self.database = self.connection()
+        self._jobs = 0
+
+    def connection(self) -> FailingDatabase:
+        """Another process's view of the database."""
+        return FailingDatabase(self.path, InlineThreads("database"))
+
+    async def configure(self, *specs: LaneSpec) -> None:
+        """The lanes there are; one to `URL` unless told otherwise."""
+        wanted = specs or (LaneSpec(URL, 0),)
+        await self.database.write(lambda tx: lanes.sync(tx, wanted))
+
+    # Processes
+
+    def worker(self, name: str, database: Database | None = None, **changes: Any) -> Worker:
+        upstreams = {
+            f"http://{host}/v1": LaneOptions(Target.parse(f"http://{host}/v1"), 4)
+            for host in ("gpu", "gpu2")
+        }
+        options = replace(WorkerOptions(upstreams, DispatchOptions()), **changes)
+        database = database or self.connection()
+        return Worker(name, database, self.blobs, self.seams, options)
+
+    def clerk(self, name: str, database: Database | None = None, **changes: Any) -> Clerk:
+        options = replace(ClerkOptions(IntakeOptions(LineRules(None))), **changes)
+        return Clerk(name, database or self.connection(), self.blobs, self.seams, options)
+
+    # Jobs
+
+    async def submit(
+        self, count: int = 10, *, window_seconds: float = 24 * HOUR_SECONDS, data: bytes = b""
+    ) -> str:
+        """A job in VALIDATING and its input file."""
+        self._jobs += 1
+        now, number = self.clock.now(), self._jobs
+        job_id, file_id = f"batch_{number:04x}", f"file-{number:04x}"
+        data = data or request_lines(count)
+        self.disk.files[self.blobs.file_path(file_id)] = bytearray(data)
+        file = StoredFile(
+            id=file_id,
+            tenant="local",
+            name="in.jsonl",
+            purpose="batch",
+            bytes=len(data),
+            created_at=now,
+            status=FileStatus.READY,
+        )
+        job = Job(
+            id=job_id,
+            tenant="local",
+            endpoint=CHAT,
+            input_file_id=file_id,
+            input_bytes=len(data),
+            line_rules="together",
+            status=JobStatus.VALIDATING,
+            created_at=now,
+            deadline=now + window_seconds,
+        )
+
+        def write(tx: Connection) -> None:
+            files.add(tx, file)
+            jobs.create(tx, job)
+
+        await self.database.write(write)
+        return job_id
+
+    async def accept(self, count: int = 10, **how: Any) -> str:
+        """A job in IN_PROGRESS, validated by a clerk that is gone again."""
+        job_id = await self.submit(count, **how)
+        now = self.clock.now()
+        clerk = f"intake-{job_id}"
+        await self.database.write(lambda tx: workers.register(tx, clerk, "clerk", now, now + 9))
+        claim = await self.database.write(lambda tx: jobs.claim_validation(tx, clerk, now))
+        assert claim is not None
+        options = IntakeOptions(LineRules(None))
+        intake = Intake(
+            claim, self.database, self.blobs, self.seams, options, InlineThreads("files")
+        )
+        while not await intake.step():
+            pass
+        await self.database.write(lambda tx: workers.leave(tx, clerk))
+        return job_id
+
+    async def job(self, job_id: str) -> Job:
+        return await self.database.read(lambda tx: jobs.get(tx, job_id))
+
+    async def until(self, job_id: str, *statuses: JobStatus, seconds: float = 1e5) -> Job:
+        async with asyncio.timeout(seconds):
+            while (job := await self.job(job_id)).status not in statuses:
+                await asyncio.sleep(0.05)
+        return job
+
+    def lines(self, file_id: str | None) -> list[dict[str, Any]]:
+        """A result file, line by line; none when there is no file."""
+        if file_id is None:
+            return []
+        data = bytes(self.disk.files[self.blobs.file_path(file_id)])
+        return [json.loads(line) for line in data.splitlines()]
+
+    def ids(self, job: Job) -> Counter[str]:
+        """How often each custom id is in the job's two files."""
+        return Counter(
+            line["custom_id"]
+            for file_id in (job.output_file_id, job.error_file_id)
+            for line in self.lines(file_id)
+        )
+
+
+class Running:
+    """A worker or clerk at work; `kill` ends it as kill -9 does, `stop` as SIGTERM does."""
+
+    def __init__(self, process: Worker | Clerk) -> None:
+        self._stop = asyncio.Event()
+        self._task = asyncio.ensure_future(process.run(self._stop))
+
+    @property
+    def ended(self) -> bool:
+        return self._task.done()
+
+    async def stop(self) -> None:
+        self._stop.set()
+        await self._task
+
+    async def kill(self) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def end(self) -> None:
+        """Wait for it to end by itself; raises what it ended with."""
+        await self._task
+
+
+@asynccontextmanager
+async def running(process: Worker | Clerk) -> AsyncIterator[Running]:
+    """Stopped at the end, unless it has ended before; what it ended with is raised."""
+    run = Running(process)
+    try:
+        yield run
+    except BaseException:
+        await run.kill()
+        raise
+    if not run.ended:
+        await run.stop()
+
+
+def in_world(folder: Path, test: Callable[[ServiceWorld], Coroutine[Any, Any, None]]) -> None:
+    """Run a test in virtual time; every file must be closed at its end."""
+
+    async def main() -> None:
+        world = ServiceWorld(folder)
+        await test(world)
+        await world.database.close()
+        assert world.disk.opened == 0
+
+    run_virtual(main())
