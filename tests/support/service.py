@@ -15,6 +15,8 @@ from support.batches import BatchClient
 from support.polling import is_alive, wait_for
 
 STOP_SECONDS = 15.0
+RESTART_SECONDS_MAX = 45.0
+"""Of a process that dies again and again; the waits in between double up to 30 s."""
 
 
 @dataclass(slots=True)
@@ -72,9 +74,10 @@ class ServiceProcess:
 
     def pid_of(self, role: str) -> int:
         """The first living process of the role, waited for while it is being replaced."""
-        return wait_for(
-            lambda: next(filter(is_alive, self.pids(role)), None), what=f"a living {role}"
+        living = wait_for(
+            lambda: list(filter(is_alive, self.pids(role))), RESTART_SECONDS_MAX, f"a living {role}"
         )
+        return living[0]
 
     def kill(self, role: str) -> int:
         """kill -9 of one child; returns who it was once it is gone."""
