@@ -49,25 +49,28 @@ def request_lines(count: int, model: str = "m") -> bytes:
 
 
 class FailingDatabase(Database):
-    """A database that can not serve while `down`, and counts transactions."""
+    """A database that can not serve while `down`, or not answer, and counts transactions."""
 
     down = False
+    stalled = False
     writes = 0
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        self._check()
+        await self._check()
         return await super().read(work)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        self._check()
+        await self._check()
         self.writes += 1
         return await super().write(work)
 
     async def changed(self) -> bool:
-        self._check()
+        await self._check()
         return await super().changed()
 
-    def _check(self) -> None:
+    async def _check(self) -> None:
+        if self.stalled:
+            await asyncio.Event().wait()
         if self.down:
             raise Unavailable("The database can not serve right now: database is locked.")
 
@@ -165,12 +168,19 @@ class ServiceWorld:
         await self.database.write(lambda tx: workers.leave(tx, clerk))
         return job_id
 
+    async def accept_on_full_disk(self, count: int) -> str:
+        """The plan of a job found room, and nothing since."""
+        self.disk.full = False
+        job_id = await self.accept(count)
+        self.disk.full = True
+        return job_id
+
     async def job(self, job_id: str) -> Job:
         return await self.database.read(lambda tx: jobs.get(tx, job_id))
 
     async def until(self, job_id: str, *statuses: JobStatus, seconds: float = 1e5) -> Job:
         async with asyncio.timeout(seconds):
-            while (job := await self.job(job_id)).status not in statuses:
+            while (job := await self.job(job_id)).status not in statuses:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         return job
 

@@ -7,7 +7,7 @@ changes nothing here, and the next one says the same again.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -93,9 +93,12 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What the database says of the world: jobs of ours to stop, lanes to claim or to give."""
+    """What the database says of the world: jobs of ours to stop, wants that nothing
+    can still, lanes to claim or to give.
+    """
 
     stopped: dict[str, bool]
+    dry: set[_Want]
     claimable_lanes: int
     surplus_lanes: int
 
@@ -191,8 +194,7 @@ class Worker:
         asked = self._clock.monotonic()
         if self._changed:
             self._dry.clear()
-        wanted_lanes = await self._look_round(asked)
-        turn = self._plan(asked, wanted_lanes)
+        turn = self._plan(asked, await self._look_round(asked))
         if not turn.empty:
             await self._database.write(lambda tx: self._transact(tx, turn))
             self._carried_out(turn, asked)
@@ -202,10 +204,12 @@ class Worker:
 
     async def _look_round(self, now: float) -> int:
         """Heed what others want of us; returns how many lanes there are to claim."""
-        if not (self._changed or self._held or now >= self._look_at):
+        wants = self._wants(now)
+        if not (self._changed or self._held or wants or now >= self._look_at):
             return 0
-        look = await self._database.read(self._look)
+        look = await self._database.read(lambda tx: self._look(tx, wants))
         self._changed = False
+        self._dry |= look.dry
         self._look_at = now + LOOK_SECONDS
         for job_id, expired in look.stopped.items():
             options = self._options
@@ -214,10 +218,11 @@ class Worker:
         self._lanes.tend(look.surplus_lanes, now)
         return look.claimable_lanes
 
-    def _look(self, tx: Connection) -> _Look:
+    def _look(self, tx: Connection, wants: Collection[_Want]) -> _Look:
         now = self._clock.now()
         return _Look(
             shards.stopped_jobs(tx, self._id),
+            {models for models in wants if not shards.is_claimable(tx, models)},
             lanes.claimable(tx, self._id, now),
             lanes.surplus(tx, self._id, now),
         )

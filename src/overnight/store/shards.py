@@ -102,6 +102,13 @@ class ShardRow:
     segment_digest: int
 
 
+def is_claimable(tx: Connection, models: Collection[str] | None) -> bool:
+    """Would `claim` find a shard? Reads only."""
+    if models is not None and not models:
+        return False
+    return tx.execute(_next_in_turn(models).limit(1)).first() is not None
+
+
 def claim(
     tx: Connection, worker: str, models: Collection[str] | None, limit: int, now: float
 ) -> list[ShardClaim]:
