@@ -123,7 +123,7 @@ class TimeoutSettings(_Frozen):
     """For a connection to an upstream to open, TLS included."""
     first_byte_seconds: float = Field(default=600.0, gt=0)
     """From the sending of a request to the first byte of its reply: queueing and generation."""
-    idle_seconds: float = Field(default=120.0, gt=0)
+    idle_seconds: float = Field(default=60.0, gt=0)
     """Between two pieces of one reply."""
 
 
@@ -156,8 +156,6 @@ class Settings(_Frozen):
     """For requests in flight when their job is cancelled."""
     expire_grace_seconds: Seconds = 30.0
     """For requests in flight when the completion window ends."""
-    file_lifetime_seconds: float | None = Field(default=None, gt=0)
-    """Files are deleted this long after their creation; unset: never."""
     limits: LimitSettings = LimitSettings()
     retry: RetrySettings = RetrySettings()
     timeouts: TimeoutSettings = TimeoutSettings()

@@ -1,7 +1,5 @@
 """The commands. Each imports what it needs when it is called, so that help is quick."""
 
-import importlib
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -9,6 +7,7 @@ from typer.core import TyperGroup
 
 from overnight import __version__
 from overnight.cli.config import show
+from overnight.cli.demo import demo
 from overnight.cli.messages import told
 from overnight.cli.run import run
 from overnight.cli.serve import serve
@@ -64,8 +63,7 @@ app.command()(serve)
 app.command()(run)
 app.command()(validate)
 app.command()(sim)
-if find_spec("overnight.cli.demo"):
-    app.command()(importlib.import_module("overnight.cli.demo").demo)
+app.command()(demo)
 
 config = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
 config.command()(show)
