@@ -4,7 +4,6 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import IO
 
 from overnight.domain.job import Counts, JobStatus
 from overnight.store import jobs
@@ -14,35 +13,55 @@ TESTS = Path(__file__).parent.parent
 JOBS = ("batch_a", "batch_b", "batch_c")
 
 
-def start_contender(store: Store, worker: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "support.contest", str(store.path), worker]
-    return subprocess.Popen(
-        command, cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+class Contender:
+    """A process of `support.contest`, told when to take its turn."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        command = [sys.executable, "-m", "support.contest", str(path), name]
+        self._process = subprocess.Popen(
+            command, cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.settled: list[str] = []
+
+    def begin_turn(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+
+    def end_turn(self) -> bool:
+        """False when there was nothing to do."""
+        assert self._process.stdout is not None
+        word, *settled = self._process.stdout.readline().split() or ["ended"]
+        assert word in ("settled", "idle"), "the contender failed; see what it printed"
+        self.settled += settled
+        return word == "settled"
+
+    def end(self) -> None:
+        self._process.communicate(timeout=60)
 
 
-def pipes_of(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str]]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    return process.stdin, process.stdout
+def take_turns(contenders: list[Contender]) -> bool:
+    """All at once; False when nobody had anything to do."""
+    for contender in contenders:
+        contender.begin_turn()
+    moved = [contender.end_turn() for contender in contenders]
+    return any(moved)
 
 
 def test_processes_that_contend_settle_every_shard_once(store: Store) -> None:
     for job_id in JOBS:
-        start_job(store, job_id, models=["m"] * 30)
-    processes = [start_contender(store, f"w{number}") for number in range(4)]
-    for process in processes:
-        assert pipes_of(process)[1].readline() == "ready\n"
-    for process in processes:
-        # Closing is the sign to begin, and all of them get it before any is waited for.
-        pipes_of(process)[0].close()
-        process.stdin = None
-    outputs = [process.communicate(timeout=100)[0].split() for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4
-    settled = Counter(shard for output in outputs for shard in output)
-    assert len(settled) == 90
+        start_job(store, job_id, models=["m"] * 20)
+    contenders = [Contender(store.path, f"w{number}") for number in range(4)]
+    try:
+        while take_turns(contenders):
+            pass
+    finally:
+        for contender in contenders:
+            contender.end()
+    assert all(contender.settled for contender in contenders)
+    settled = Counter(shard for contender in contenders for shard in contender.settled)
+    assert len(settled) == 60
     assert set(settled.values()) == {1}
     for job_id in JOBS:
         job = store.do(jobs.get, job_id)
-        assert (job.status, job.counts) == (JobStatus.FINALIZING, Counts(300))
-    assert sum(map(bool, outputs)) > 1, "only one process had anything to do"
+        assert (job.status, job.counts) == (JobStatus.FINALIZING, Counts(200))

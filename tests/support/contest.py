@@ -1,36 +1,38 @@
 """A worker process that takes what it can get, to see whether two ever get the same."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from overnight.domain.errors import Unavailable
 from overnight.store import shards
+from overnight.store.shards import ShardClaim
 from support.store import Store, settlement
 
 
-def contend(path: Path, worker: str) -> list[str]:
-    """Claim and settle until nothing is left; every third shard is released once instead.
+def contend(store: Store, worker: str) -> Iterator[list[str] | None]:
+    """In each turn finish what the one before claimed, then claim more.
 
-    Begins when its input ends, so that all contenders do at once. Returns the `job/ordinal` of
-    everything it settled.
+    Every third shard is released once before it is settled. Yields the `job/ordinal` of all that
+    a turn settled, or None when there was nothing to do.
     """
-    store = Store(path)
-    print("ready", flush=True)
-    sys.stdin.read()
-    settled: list[str] = []
-    while claims := store.do(shards.claim, worker, None, 3, 2_000.0):
+    claims: list[ShardClaim] = []
+    while True:
         spared = [claim for claim in claims if claim.ordinal % 3 == 0 and claim.epoch == 1]
         done = [settlement(claim) for claim in claims if claim not in spared]
         held = [(claim.job_id, claim.ordinal, claim.epoch) for claim in spared]
-        if store.do(shards.release, worker, held) or store.do(shards.settle, worker, done, 2_100.0):
-            raise AssertionError("somebody else wrote to what this worker had claimed")
-        settled += [f"{claim.job_id}/{claim.ordinal}" for claim in done]
-    store.close()
-    return settled
+        refused = store.do(shards.release, worker, held)
+        refused += store.do(shards.settle, worker, done, 2_100.0)
+        if refused:
+            raise AssertionError(f"somebody else wrote to {refused}, claimed by {worker}")
+        had_claims = bool(claims)
+        claims = store.do(shards.claim, worker, None, 3, 2_000.0)
+        is_idle = not had_claims and not claims
+        yield None if is_idle else [f"{shard.job_id}/{shard.ordinal}" for shard in done]
 
 
 if __name__ == "__main__":
-    try:
-        print("\n".join(contend(Path(sys.argv[1]), sys.argv[2])))
-    except Unavailable as error:
-        sys.exit(f"the database was busy for too long: {error}")
+    turns = contend(Store(Path(sys.argv[1])), sys.argv[2])
+    # A turn begins when a line comes in, so that all contenders begin theirs at once.
+    for _ in sys.stdin:
+        settled = next(turns)
+        print("idle" if settled is None else " ".join(["settled", *settled]), flush=True)
