@@ -8,7 +8,14 @@ import pytest
 
 from overnight.dispatch.http1 import Timeouts
 from overnight.domain.job import Counts
-from support.dispatch_world import FAILURE, HOUR_SECONDS, SUCCESS, World, virtual
+from support.dispatch_world import (
+    FAILURE,
+    HOUR_SECONDS,
+    RETRIES_WAITING_MAX,
+    SUCCESS,
+    World,
+    virtual,
+)
 from support.fake_network import Drop, Respond, Silence
 
 # Failures of requests
@@ -45,6 +52,19 @@ async def test_a_retry_holds_no_slot(world: World) -> None:
     await world.until(lambda: len(set(engine.numbers)) == 20, seconds=0.4)
     assert engine.numbers.count(1) == 1
     await world.finished()
+
+
+@virtual
+async def test_no_shard_is_opened_while_too_many_requests_wait_for_another_try(
+    world: World,
+) -> None:
+    engine = world.upstream(lambda sent: Respond(500 if sent.attempt < 2 else 200))
+    lane = world.lane(slots=RETRIES_WAITING_MAX)
+    world.open(RETRIES_WAITING_MAX + 1)
+    await world.until(lambda: len(engine.received) > RETRIES_WAITING_MAX, seconds=5)
+    assert world.dispatcher.wanted(lane) == 0
+    await world.finished()
+    assert world.dispatcher.wanted(lane) > 0
 
 
 @virtual

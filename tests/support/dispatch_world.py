@@ -31,6 +31,9 @@ class EvenChance:
         return "0" * digits
 
 
+RETRIES_WAITING_MAX = 500
+
+
 class World:
     """A dispatcher, the upstreams it sends to and the disk it writes on."""
 
@@ -39,7 +42,7 @@ class World:
         self.network = FakeNetwork()
         self.dispatcher = Dispatcher(
             Seams(VirtualClock(), EvenChance(), self.network.connect, self.disk, threads),
-            DispatchOptions(RetryPolicy()),
+            DispatchOptions(RetryPolicy(), RETRIES_WAITING_MAX),
         )
         self.loop = asyncio.get_running_loop()
 

@@ -36,6 +36,8 @@ DISK_FULL_SECONDS: Final = 1.0
 
 class DispatchOptions(msgspec.Struct, frozen=True):
     retry: RetryPolicy = RetryPolicy()
+    retries_waiting_max: int = 20_000
+    """Requests held in memory for another try; beyond that no shard is opened."""
 
 
 class Dispatcher:
@@ -51,6 +53,7 @@ class Dispatcher:
         """Outcomes of shards that were handed back."""
         self._seams = seams
         self._retry = options.retry
+        self._retries_waiting_max = options.retries_waiting_max
         self._jitter = seams.chance.jitter
         self._feed = Feed(self._run_out_of_disk)
         self._shards: set[OpenShard] = set()
@@ -165,6 +168,8 @@ class Dispatcher:
         for the probe of a paused upstream.
         """
         if self._feed.closed or not lane.free_for_work(self._loop.time()):
+            return 0
+        if self._feed.waiting > self._retries_waiting_max:
             return 0
         unsent = sum(s.unsent for s in self._shards if lane.serves(s.order.model))
         if lane.health.paused_until is not None:
@@ -369,7 +374,7 @@ class Dispatcher:
                     self.finished.put_nowait(shard)
 
     async def _sync(self, shards: Iterable[OpenShard]) -> None:
-        """Sync what was flushed of them. Files are closed by the same thread, so never under its hands."""
+        """Sync what was flushed of them; the same thread closes files, so never under its hands."""
         unsynced = [shard for shard in shards if shard.unsynced]
         closing, self._closing = self._closing, []
         if unsynced or closing:

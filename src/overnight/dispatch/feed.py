@@ -100,6 +100,11 @@ class Feed:
         """Closed: nothing more is handed out."""
         self.out = 0
 
+    @property
+    def waiting(self) -> int:
+        """Requests whose time to be tried again has not come."""
+        return len(self._later)
+
     def round(self, models: frozenset[str] | None) -> Round:
         """A new lane's round."""
         made = Round(self, models)
