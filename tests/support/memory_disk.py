@@ -61,7 +61,9 @@ class MemoryDisk:
             self.remove(each)
 
     def list_folder(self, path: Path) -> list[str]:
-        return sorted(each.name for each in self.files if each.parent == path)
+        return sorted(
+            {each.relative_to(path).parts[0] for each in self.files if path in each.parents}
+        )
 
     def free_bytes(self, path: Path) -> int:
         return 0 if self.full else 1 << 40

@@ -30,7 +30,7 @@ from overnight.store.migrate import migrate
 from support.dispatch_world import HOUR_SECONDS, EvenChance
 from support.fake_network import FakeNetwork, Respond
 from support.memory_disk import MemoryDisk
-from support.virtual_time import InlineThreads, VirtualClock, run_virtual
+from support.virtual_time import VirtualClock, YieldingThreads, run_virtual
 
 T = TypeVar("T")
 
@@ -48,12 +48,17 @@ def request_lines(count: int, model: str = "m") -> bytes:
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
+_BUSY = Unavailable("The database can not serve right now: database is locked.")
+
+
 class FailingDatabase(Database):
     """A database that can not serve while `down`, or not answer, and counts transactions."""
 
     down = False
     stalled = False
     writes = 0
+    writes_left: int | None = None
+    """How many more transactions it takes; None: as many as there are."""
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         await self._check()
@@ -61,6 +66,10 @@ class FailingDatabase(Database):
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         await self._check()
+        if self.writes_left is not None:
+            if not self.writes_left:
+                raise _BUSY
+            self.writes_left -= 1
         self.writes += 1
         return await super().write(work)
 
@@ -72,7 +81,7 @@ class FailingDatabase(Database):
         if self.stalled:
             await asyncio.Event().wait()
         if self.down:
-            raise Unavailable("The database can not serve right now: database is locked.")
+            raise _BUSY
 
 
 class ServiceWorld:
@@ -82,7 +91,9 @@ class ServiceWorld:
         self.disk = MemoryDisk()
         self.network = FakeNetwork()
         self.gpu = self.network.upstream("gpu", lambda _: Respond(after_seconds=0.05))
-        self.seams = Seams(self.clock, EvenChance(), self.network.connect, self.disk, InlineThreads)
+        self.seams = Seams(
+            self.clock, EvenChance(), self.network.connect, self.disk, YieldingThreads
+        )
         self.blobs = Blobs(Path("data"), self.disk)
         migrate(self.path)
         self.database = self.connection()
@@ -90,7 +101,7 @@ class ServiceWorld:
 
     def connection(self) -> FailingDatabase:
         """Another process's view of the database."""
-        return FailingDatabase(self.path, InlineThreads("database"))
+        return FailingDatabase(self.path, YieldingThreads("database"))
 
     async def configure(self, *specs: LaneSpec) -> None:
         """The lanes there are; one to `URL` unless told otherwise."""
@@ -161,7 +172,7 @@ class ServiceWorld:
         assert claim is not None
         options = IntakeOptions(LineRules(None))
         intake = Intake(
-            claim, self.database, self.blobs, self.seams, options, InlineThreads("files")
+            claim, self.database, self.blobs, self.seams, options, YieldingThreads("files")
         )
         while not await intake.step():
             pass
@@ -178,11 +189,16 @@ class ServiceWorld:
     async def job(self, job_id: str) -> Job:
         return await self.database.read(lambda tx: jobs.get(tx, job_id))
 
-    async def until(self, job_id: str, *statuses: JobStatus, seconds: float = 1e5) -> Job:
+    async def until(self, job_id: str, *statuses: JobStatus, seconds: float = 500) -> Job:
         async with asyncio.timeout(seconds):
             while (job := await self.job(job_id)).status not in statuses:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         return job
+
+    async def until_true(self, condition: Callable[[], object]) -> None:
+        """Looks at every turn of the loop."""
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
     def lines(self, file_id: str | None) -> list[dict[str, Any]]:
         """A result file, line by line; none when there is no file."""

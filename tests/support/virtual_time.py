@@ -58,6 +58,14 @@ class InlineThreads:
         pass
 
 
+class YieldingThreads(InlineThreads):
+    """`seams.Threads` without a thread, but as with one, others go on meanwhile."""
+
+    async def run(self, work: Callable[[], T]) -> T:
+        await asyncio.sleep(0)
+        return work()
+
+
 class SlowThreads(InlineThreads):
     """`seams.Threads` that does one thing after another and takes its time for each."""
 

@@ -1,0 +1,150 @@
+"""What is published, from every state a job can be published from, damaged or whole."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from overnight.dispatch.segment import segment_path
+from overnight.domain.job import TERMINAL, Job, JobEvent, JobStatus
+from overnight.store import jobs
+from support.fake_network import Respond, Sent, Silence
+from support.service_world import ServiceWorld, in_world, running
+
+EVERYTHING = Counter(f"c{number}" for number in range(1, 101))
+
+
+async def half_done(world: ServiceWorld) -> str:
+    """A job of which some forty requests of a hundred have their outcome, and nobody holds it."""
+    await world.configure()
+    job_id = await world.accept(100)
+    async with running(world.worker("w")):
+        await asyncio.sleep(0.7)
+    assert 20 < len(world.gpu.numbers) < 80
+    return job_id
+
+
+async def advance(world: ServiceWorld, job_id: str, event: JobEvent) -> None:
+    now = world.clock.now()
+    await world.database.write(lambda tx: jobs.advance(tx, job_id, event, now))
+
+
+async def published(world: ServiceWorld, job_id: str) -> Job:
+    async with running(world.clerk("c")):
+        return await world.until(job_id, *TERMINAL)
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "code"),
+    [
+        (JobEvent.CANCEL_REQUESTED, JobStatus.CANCELLED, "batch_cancelled"),
+        (JobEvent.DEADLINE_PASSED, JobStatus.EXPIRED, "batch_expired"),
+        (JobEvent.CORRUPTED, JobStatus.FAILED, "internal_error"),
+    ],
+)
+def test_what_was_done_is_published_and_the_rest_says_why_not(
+    tmp_path: Path, event: JobEvent, status: JobStatus, code: str
+) -> None:
+    async def test(world: ServiceWorld) -> None:
+        job_id = await half_done(world)
+        done = {f"c{number}" for number in world.gpu.numbers}
+        await advance(world, job_id, event)
+        job = await published(world, job_id)
+        assert job.status is status
+        assert world.ids(job) == EVERYTHING
+        assert {line["custom_id"] for line in world.lines(job.output_file_id)} == done
+        errors = world.lines(job.error_file_id)
+        assert {line["error"]["code"] for line in errors} == {code}
+        assert all(line["response"] is None for line in errors)
+        assert job.counts.succeeded == len(done)
+
+    in_world(tmp_path, test)
+
+
+def test_a_job_that_never_ran_has_only_errors(tmp_path: Path) -> None:
+    async def test(world: ServiceWorld) -> None:
+        job_id = await world.accept(100)
+        await advance(world, job_id, JobEvent.CANCEL_REQUESTED)
+        job = await published(world, job_id)
+        assert job.output_file_id is None
+        assert world.ids(job) == EVERYTHING
+
+    in_world(tmp_path, test)
+
+
+def test_a_job_whose_every_request_failed_is_completed(tmp_path: Path) -> None:
+    async def test(world: ServiceWorld) -> None:
+        await world.configure()
+        world.gpu.answer = lambda _: Respond(400)
+        job_id = await world.accept(100)
+        async with running(world.worker("w")):
+            job = await published(world, job_id)
+        assert (job.status, job.output_file_id) == (JobStatus.COMPLETED, None)
+        assert (job.counts.succeeded, job.counts.failed) == (0, 100)
+
+    in_world(tmp_path, test)
+
+
+def test_publishing_waits_for_who_still_holds_a_shard(tmp_path: Path) -> None:
+    async def test(world: ServiceWorld) -> None:
+        await world.configure()
+        job_id = await world.accept(100)
+
+        def answer(sent: Sent) -> Respond | Silence:
+            return Silence() if sent.number == 50 else Respond(after_seconds=0.05)
+
+        world.gpu.answer = answer
+        async with running(world.clerk("c")), running(world.worker("w")):
+            await asyncio.sleep(1)
+            await advance(world, job_id, JobEvent.CANCEL_REQUESTED)
+            await asyncio.sleep(28)
+            assert (await world.job(job_id)).status is JobStatus.CANCELLING
+            job = await world.until(job_id, *TERMINAL, seconds=5)
+        assert world.ids(job) == EVERYTHING
+
+    in_world(tmp_path, test)
+
+
+@pytest.mark.parametrize("damage", ["segment", "no segment", "plan"])
+def test_damage_is_told_and_what_can_be_read_is_published(tmp_path: Path, damage: str) -> None:
+    async def test(world: ServiceWorld) -> None:
+        await world.configure()
+        job_id = await world.accept(100)
+        async with running(world.worker("w")):
+            await world.until(job_id, JobStatus.FINALIZING)
+        segment = segment_path(world.blobs.segments_folder(job_id), 0, 1)
+        if damage == "segment":
+            data = world.disk.files[segment]
+            data[len(data) // 2] ^= 1
+        elif damage == "no segment":
+            del world.disk.files[segment]
+        else:
+            world.disk.files[world.blobs.plan_path(job_id)][5] ^= 1
+        job = await published(world, job_id)
+        assert job.status is JobStatus.FAILED
+        assert job.failure is not None
+        assert "could not be read back" in job.failure
+        # Each request has its line, whatever is left of its outcome.
+        assert world.ids(job) == EVERYTHING
+        # What it was made from is kept.
+        folder = world.blobs.job_folder(job_id)
+        assert any(folder in path.parents for path in world.disk.files)
+        async with running(world.clerk("later")):
+            await asyncio.sleep(2)
+        assert any(folder in path.parents for path in world.disk.files)
+
+    in_world(tmp_path, test)
+
+
+def test_without_a_plan_a_job_ends_without_files(tmp_path: Path) -> None:
+    async def test(world: ServiceWorld) -> None:
+        job_id = await half_done(world)
+        await advance(world, job_id, JobEvent.CANCEL_REQUESTED)
+        del world.disk.files[world.blobs.plan_path(job_id)]
+        job = await published(world, job_id)
+        assert (job.status, job.output_file_id, job.error_file_id) == (JobStatus.FAILED, None, None)
+        assert job.failure is not None
+        assert "plan is missing" in job.failure
+
+    in_world(tmp_path, test)
