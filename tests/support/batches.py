@@ -31,8 +31,8 @@ def input_line(custom_id: str, *, model: str = "sim", padding: int = 0, **body: 
     return json.dumps(line).encode() + b"\n"
 
 
-def numbered(count: int) -> list[str]:
-    return [f"r{number}" for number in range(count)]
+def numbered(count: int, prefix: str = "r") -> list[str]:
+    return [f"{prefix}{number}" for number in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
