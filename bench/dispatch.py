@@ -134,7 +134,11 @@ async def bare(source: Path, folder: Path, port: int, requests: int, in_flight: 
 
 
 async def with_aiohttp(
-    source: Path, folder: Path, port: int, requests: int, in_flight: int
+    source: Path,
+    folder: Path,
+    port: int,
+    requests: int,  # noqa: ARG001  all clients are called alike
+    in_flight: int,
 ) -> float:
     decode = msgspec.json.Decoder(Line).decode
     metered = msgspec.json.Decoder(Metered).decode
