@@ -5,6 +5,7 @@ import signal
 import socket
 import urllib.error
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,22 @@ import pytest
 from support.batches import BatchClient, input_file, input_line, numbered
 from support.polling import wait_for
 from support.service import running_service
-from support.sim import running_sim
+from support.sim import SimProcess, running_sim
 
 IDS = numbered(2_000)
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[SimProcess]:
+    with running_sim() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory, sim: SimProcess) -> Iterator[BatchClient]:
+    """Of a service with ordinary settings, for the tests that need no others."""
+    with running_service(tmp_path_factory.mktemp("service"), sim.base_url) as service:
+        yield service.client
 
 
 def reach(client: BatchClient, job: str, finished: int) -> None:
@@ -41,15 +55,14 @@ def test_cancelled_in_progress(tmp_path: Path) -> None:
         assert sim.stats()["requests"] == len(results.output)
 
 
-def test_cancelled_too_late(tmp_path: Path) -> None:
-    with running_sim() as sim, running_service(tmp_path, sim.base_url) as service:
-        job = completed(service.client)
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            service.client.cancel(job)
-        assert refused.value.code == 409
-        assert refused.value.headers["x-should-retry"] == "false"
-        refused.value.close()
-        assert service.client.get(job)["status"] == "completed"
+def test_cancelled_too_late(client: BatchClient) -> None:
+    job = completed(client)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        client.cancel(job)
+    assert refused.value.code == 409
+    assert refused.value.headers["x-should-retry"] == "false"
+    refused.value.close()
+    assert client.get(job)["status"] == "completed"
 
 
 def completed(client: BatchClient) -> str:
@@ -189,22 +202,22 @@ def test_a_small_job_beside_a_huge_one(tmp_path: Path) -> None:
         client.results(first).assert_whole(huge)
 
 
-def test_requests_that_fail(tmp_path: Path) -> None:
+def test_requests_that_fail(client: BatchClient, sim: SimProcess) -> None:
     """A refused request ends in the error file with the upstream's own answer."""
     good, bad = numbered(200), [f"bad{number}" for number in range(50)]
-    ids = [custom_id for quad in zip(*[iter(good)] * 4, bad, strict=True) for custom_id in quad]
+    ids = [custom_id for five in zip(*[iter(good)] * 4, bad, strict=True) for custom_id in five]
     content = b"".join(
         input_line(one, messages=[]) if one in bad else input_line(one) for one in ids
     )
-    with running_sim() as sim, running_service(tmp_path, sim.base_url) as service:
-        results = service.client.results(service.client.submit(content))
-        results.assert_whole(ids)
-        assert results.batch["status"] == "completed"
-        assert [line["custom_id"] for line in results.errors] == bad
-        statuses = Counter(line["response"]["status_code"] for line in results.errors)
-        assert statuses == {400: len(bad)}
-        # One answer of 400 is final: nobody asks again.
-        assert sim.stats()["requests"] == len(ids)
+    sent = sim.stats()["requests"]
+    results = client.results(client.submit(content))
+    results.assert_whole(ids)
+    assert results.batch["status"] == "completed"
+    assert [line["custom_id"] for line in results.errors] == bad
+    statuses = Counter(line["response"]["status_code"] for line in results.errors)
+    assert statuses == {400: len(bad)}
+    # One answer of 400 is final: nobody asks again.
+    assert sim.stats()["requests"] == sent + len(ids)
 
 
 def test_an_engine_that_errs(tmp_path: Path) -> None:
@@ -225,26 +238,21 @@ def test_an_engine_that_errs(tmp_path: Path) -> None:
         assert {line["response"]["status_code"] for line in results.errors} <= {500, 503}
 
 
-def test_every_request_fails(tmp_path: Path) -> None:
-    with (
-        running_sim() as sim,
-        running_service(tmp_path, sim.base_url) as service,
-    ):
-        job = service.client.submit(b"".join(input_line(one, messages=[]) for one in IDS))
-        results = service.client.results(job)
-        results.assert_whole(IDS)
-        assert results.batch["status"] == "completed"
-        assert results.batch["output_file_id"] is None
+def test_every_request_fails(client: BatchClient) -> None:
+    job = client.submit(b"".join(input_line(one, messages=[]) for one in IDS))
+    results = client.results(job)
+    results.assert_whole(IDS)
+    assert results.batch["status"] == "completed"
+    assert results.batch["output_file_id"] is None
 
 
-def test_a_model_nobody_serves(tmp_path: Path) -> None:
+def test_a_model_nobody_serves(client: BatchClient) -> None:
     """All upstreams have said what they have: the job ends before it begins."""
-    with running_sim() as sim, running_service(tmp_path, sim.base_url) as service:
-        completed(service.client)
-        job = service.client.submit(input_file(["one"]) + input_file(["two"], model="sims"))
-        batch = service.client.wait(job)
-        assert batch["status"] == "failed"
-        (fault,) = batch["errors"]["data"]
-        assert (fault["code"], fault["line"]) == ("model_not_found", 2)
-        assert "sim" in fault["message"]
-        assert (batch["output_file_id"], batch["error_file_id"]) == (None, None)
+    completed(client)
+    job = client.submit(input_file(["one"]) + input_file(["two"], model="sims"))
+    batch = client.wait(job)
+    assert batch["status"] == "failed"
+    (fault,) = batch["errors"]["data"]
+    assert (fault["code"], fault["line"]) == ("model_not_found", 2)
+    assert "sim" in fault["message"]
+    assert (batch["output_file_id"], batch["error_file_id"]) == (None, None)
