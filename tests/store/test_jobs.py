@@ -58,6 +58,7 @@ def test_pages_go_from_new_to_old_and_break_ties_by_id(store: Store) -> None:
     assert page(None, None) == (["b5", "b4", "b3", "b2", "b1"], False)
     assert page(None, 2) == (["b5", "b4"], True)
     assert page("b4", 2) == (["b3", "b2"], True)
+    assert page("b3", 2) == (["b2", "b1"], False)
     assert page("b2", 2) == (["b1"], False)
     assert page("b1", 2) == ([], False)
 
@@ -221,6 +222,18 @@ def test_an_unclaimed_job_is_anothers_at_once(store: Store) -> None:
     other = claim_validation(store, "clerk2")
     store.do(jobs.unclaim, claim)
     assert store.do(jobs.still_claimed, other)
+
+
+def test_a_clerk_can_not_write_under_a_claim_of_its_past(store: Store) -> None:
+    store.do(jobs.create, new_job())
+    past = claim_validation(store)
+    store.do(jobs.unclaim, past)
+    present = claim_validation(store)
+    assert not store.do(jobs.still_claimed, past)
+    with pytest.raises(LeaseLost):
+        store.do(jobs.reject, past, [], "late", 1_100.0)
+    store.do(jobs.reject, present, [], "in time", 1_100.0)
+    assert store.do(jobs.get, "batch_a").failure == "in time"
 
 
 def test_publishing_waits_until_no_worker_holds_a_shard(store: Store) -> None:

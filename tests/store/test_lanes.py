@@ -82,3 +82,13 @@ def test_reports_are_kept_and_tell_what_was_lost(store: Store) -> None:
     assert store.do(lanes.report, "w1", seen) == {("http://a", 0), ("http://b", 0)}
     (again,) = store.do(lanes.claim, "w2", 1, 1.0)
     assert store.do(lanes.report, "w1", [report(again, [])]) == {("http://b", 0)}
+
+
+def test_a_report_under_a_claim_of_the_past_is_refused(store: Store) -> None:
+    register(store, "w1")
+    store.do(lanes.sync, specs("http://a"))
+    (past,) = store.do(lanes.claim, "w1", 1, 1.0)
+    store.do(workers.reclaim, ["w1"], 1.0)
+    (present,) = store.do(lanes.claim, "w1", 1, 1.0)
+    assert store.do(lanes.report, "w1", [report(past, ["old"])]) == {("http://a", 0)}
+    assert store.do(lanes.report, "w1", [report(present, ["new"])]) == set()

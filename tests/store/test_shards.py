@@ -79,6 +79,16 @@ def test_only_shards_of_served_models_are_claimed(store: Store) -> None:
     assert claimed(store, "w1", 5, None) == [("batch_a", 3)]
 
 
+def test_a_look_tells_what_a_claim_would_find(store: Store) -> None:
+    start_job(store, models=["m"])
+    assert store.do(shards.is_claimable, None)
+    assert store.do(shards.is_claimable, {"m", "n"})
+    assert not store.do(shards.is_claimable, {"n"})
+    assert not store.do(shards.is_claimable, set())
+    claim_one(store)
+    assert not store.do(shards.is_claimable, None)
+
+
 @pytest.mark.parametrize(
     "event", [JobEvent.CANCEL_REQUESTED, JobEvent.DEADLINE_PASSED, JobEvent.CORRUPTED]
 )

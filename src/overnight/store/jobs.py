@@ -306,11 +306,11 @@ def _claim(tx: Connection, worker: str, statuses: Iterable[JobStatus]) -> JobCla
 
 
 def _held(claim: JobClaim) -> ColumnElement[bool]:
+    """Holds only in the status it was claimed in: `advance` ends the claim."""
     return and_(
         jobs.c.id == claim.job.id,
         jobs.c.clerk == claim.worker,
         jobs.c.clerk_epoch == claim.epoch,
-        jobs.c.status == claim.job.status.value,
     )
 
 
