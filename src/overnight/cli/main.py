@@ -27,6 +27,8 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
+    # Help in Rich takes longer to load than the rest of the program.
+    rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -65,7 +67,7 @@ app.command()(validate)
 app.command()(sim)
 app.command()(demo)
 
-config = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
+config = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at the configuration.")
 config.command()(show)
 app.add_typer(config, name="config")
 

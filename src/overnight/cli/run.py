@@ -1,6 +1,5 @@
 """`overnight run`: a file in, a file out, without a server."""
 
-import asyncio
 import json
 import shlex
 import sys
@@ -61,11 +60,14 @@ def run(  # noqa: PLR0913  a flag each
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a file of requests through an upstream: one result line per request, in input order.
+    """Run a file of requests through an upstream.
 
-    The same command goes on after a crash or Ctrl-C. Lines may have `method` and `url` or not.
+    Each request gets one result line, in input order. The same command goes on after a crash
+    or Ctrl-C. Lines may have `method` and `url` or not.
 
-    Example: overnight run prompts.jsonl -o answers.jsonl --upstream http://127.0.0.1:8000/v1
+    \b
+    Example:
+      overnight run prompts.jsonl -o answers.jsonl --upstream http://127.0.0.1:8000/v1
     """
     from overnight.cli.validate import check_endpoint, readable_file
     from overnight.settings import load
@@ -116,6 +118,7 @@ def _options(
 
 def _carry_out(options: "RunOptions", *, overwrite: bool, fresh: bool) -> "RunResult":
     """Run it to its end, or until Ctrl-C, which says how to go on."""
+    import asyncio
     from dataclasses import replace
 
     from overnight.options import fast_loop

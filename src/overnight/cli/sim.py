@@ -23,7 +23,10 @@ def sim(  # noqa: PLR0913, PLR0917  an option each
     seed: Annotated[int, typer.Option(help="Same seed, same replies and faults.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
-    """Simulate an OpenAI-compatible inference engine: deterministic replies, latency and faults."""
+    """Simulate an OpenAI-compatible engine.
+
+    Replies, latencies and faults follow from the seed and the request.
+    """
     import os
 
     from overnight.domain.errors import ConfigurationError

@@ -102,7 +102,10 @@ def _expire(tx: Connection, overdue: Sequence[str], now: float) -> None:
 
 def _forget(tx: Connection, ids: Sequence[str], now: float) -> None:
     for file_id in ids:
-        files.forget(tx, file_id, now)
+        # Since we looked, a job may have begun to use it, or its owner deleted it.
+        with suppress(NotFound):
+            if not files.is_file_in_use(tx, file_id):
+                files.forget(tx, file_id, now)
 
 
 def _find(tx: Connection, job_id: str) -> Job | None:

@@ -4,7 +4,7 @@ import typer
 
 
 def demo() -> None:
-    """Run a batch through the whole service, kill a worker on the way, count the results.
+    """Run a batch, kill a worker, count the results.
 
     Needs no GPU, no network and no set-up: the engine is a simulated one. Takes half a minute at
     most, and leaves no process and no file behind.
