@@ -26,7 +26,6 @@ STATUS_OF: Final[Mapping[type[errors.OvernightError], int]] = {
     errors.LimitExceeded: 413,
     errors.CallerFault: 400,
     errors.Unavailable: 503,
-    errors.Stopping: 503,
     errors.OvernightError: 500,
 }
 """The nearest class decides; whatever is not named here is our own fault."""

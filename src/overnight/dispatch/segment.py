@@ -25,7 +25,6 @@ from typing import Final, NamedTuple
 
 from xxhash import xxh3_64, xxh3_64_intdigest
 
-from overnight.domain.errors import Corrupt
 from overnight.domain.job import Counts
 from overnight.domain.plan import signed64
 from overnight.domain.request import OutcomeKind
@@ -232,18 +231,6 @@ def index_segment(file: ReadFile) -> SegmentIndex:
     index = SegmentIndex()
     for frame, _ in read_frames(file):
         index.add(frame)
-    return index
-
-
-def index_settled(file: ReadFile, size: int, digest: int) -> SegmentIndex:
-    """The index of a segment whose size and digest are known; raises `Corrupt` if they differ."""
-    index = index_segment(file)
-    if index.size != size or index.digest != digest:
-        raise Corrupt(
-            f"a settled segment has {index.size:,} good bytes where {size:,} were recorded"
-            if index.size != size
-            else "a settled segment's digest is not the one recorded"
-        )
     return index
 
 

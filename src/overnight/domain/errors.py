@@ -12,8 +12,7 @@
     ├ Unavailable        disk or database can not serve right now; retryable
     ├ Corrupt            stored bytes are not what was written: never retried, never served
     └ Interruption       control flow between loops, never shown
-        ├ LeaseLost          this worker was declared dead
-        └ Stopping           the process was asked to stop
+        └ LeaseLost          this worker was declared dead
 
 What an upstream did is not an error of ours and is no exception: see `request.Failure`.
 A faulty input line is a `request.Fault`, collected and reported with the job.
@@ -80,7 +79,3 @@ class Interruption(OvernightError):
 
 class LeaseLost(Interruption):
     code = "lease_lost"
-
-
-class Stopping(Interruption):
-    code = "stopping"

@@ -18,7 +18,6 @@ from overnight.store.blobs import Blobs
 from overnight.store.database import Database
 
 BATCH_INPUT: Final = "batch"
-BATCH_OUTPUT: Final = "batch_output"
 
 _NAME_LENGTH_MAX: Final = 255
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
