@@ -10,8 +10,9 @@ import msgspec
 class Fault(msgspec.Struct, frozen=True, gc=False):
     """Why a line of the input file was refused. Lines count from 1; None means the whole file.
 
-    `message` says what is wrong and what would be right, in one sentence. `param` is the
-    field (`custom_id`, `body.model`). `excerpt` is the offending text, shortened.
+    `message` says what is wrong and what would be right. `param` is the field (`custom_id`,
+    `body.model`). `excerpt` is the line around the fault, shortened; `marked` says from which
+    of its characters to which the fault itself reaches.
     """
 
     code: str
@@ -19,6 +20,7 @@ class Fault(msgspec.Struct, frozen=True, gc=False):
     line: int | None = None
     param: str | None = None
     excerpt: str | None = None
+    marked: tuple[int, int] | None = None
 
 
 FAULTS_MAX: Final = 1_000
