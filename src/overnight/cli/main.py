@@ -1,17 +1,20 @@
 """The commands. Each imports what it needs when it is called, so that help is quick."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
 
 from overnight import __version__
+from overnight.cli import files, jobs
 from overnight.cli.config import show
 from overnight.cli.demo import demo
 from overnight.cli.messages import told
 from overnight.cli.run import run
 from overnight.cli.serve import serve
 from overnight.cli.sim import sim
+from overnight.cli.submit import submit
 from overnight.cli.validate import validate
 
 
@@ -29,7 +32,6 @@ app = typer.Typer(
     no_args_is_help=True,
     # Help in Rich takes longer to load than the rest of the program.
     rich_markup_mode=None,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -66,10 +68,36 @@ app.command()(run)
 app.command()(validate)
 app.command()(sim)
 app.command()(demo)
+app.command()(submit)
 
-config = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at the configuration.")
-config.command()(show)
-app.add_typer(config, name="config")
+
+def _group(name: str, help: str, **commands: Callable[..., None]) -> None:
+    """Sub-commands under one word, by the names they are given here."""
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=help)
+    for verb, command in commands.items():
+        group.command(verb)(command)
+    app.add_typer(group, name=name)
+
+
+_group(
+    "jobs",
+    "List, show, watch, cancel and download jobs of a server.",
+    list=jobs.list_jobs,
+    show=jobs.show,
+    watch=jobs.watch,
+    cancel=jobs.cancel,
+    download=jobs.download,
+)
+_group(
+    "files",
+    "List, show, upload, download and delete files of a server.",
+    list=files.list_files,
+    show=files.show,
+    upload=files.upload,
+    download=files.download,
+    delete=files.delete,
+)
+_group("config", "Look at the configuration.", show=show)
 
 
 def main() -> None:
