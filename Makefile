@@ -8,7 +8,7 @@ UV_COMPILE = "$$uv" pip compile --quiet --universal --python-version 3.11 --gene
 	$(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check ruff types imports format reference lock bench clean
+.PHONY: help setup demo test check ruff types imports format reference screens lock bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ format: setup  ## put the code into its one format
 
 reference: setup  ## write docs/reference and the generated parts of pages anew
 	@$(BIN)/python -m tools.reference
+
+screens: setup  ## record the commands and draw them into docs/images
+	@$(BIN)/python -m tools.screens $(ARGS)
 
 lock:  ## pin what pyproject.toml and tests/sdk/*.in name (UPGRADE=1 to the newest)
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && uv="$$folder/bin/uv" && \

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from tools.reference import PAGES, PARTS, contents
 
 from overnight.domain.job import TERMINAL, TRANSITIONS
+from tools.reference import PAGES, PARTS, contents
 
 ARROW = re.compile(r"^ +(\S+) --> (\S+?)(?:: (.*))?$", re.MULTILINE)
 
