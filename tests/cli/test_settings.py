@@ -47,11 +47,11 @@ def test_flags_beat_environment_beats_file(monkeypatch: pytest.MonkeyPatch) -> N
     assert (settings.port, settings.workers, settings.lease_seconds) == (3, 2, 30)
     assert (settings.retry.attempts_max, settings.retry.backoff_max_seconds) == (2, 9)
     assert loaded.origins == {
-        "port": "command line",
-        "workers": "environment",
+        "port": "--port",
+        "workers": "OVERNIGHT_WORKERS",
         "lease_seconds": "overnight.toml",
         "retry.attempts_max": "overnight.toml",
-        "retry.backoff_max_seconds": "environment",
+        "retry.backoff_max_seconds": "OVERNIGHT_RETRY__BACKOFF_MAX_SECONDS",
     }
 
 
@@ -104,6 +104,59 @@ def test_upstreams_of_a_higher_layer_replace_those_below() -> None:
     assert [up.url for up in settings.upstreams] == ["http://b", "http://c"]
 
 
+def test_each_value_of_an_upstream_has_its_own_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_toml('[[upstreams]]\nurl = "http://a"\nlanes = 2\n[[upstreams]]\nurl = "http://b"')
+    monkeypatch.setenv("OVERNIGHT_UPSTREAM_API_KEY", "k")
+    loaded = load({"max_in_flight": 9})
+    assert loaded.origins == {
+        "upstreams.0.url": "overnight.toml",
+        "upstreams.0.lanes": "overnight.toml",
+        "upstreams.0.api_key": "OVERNIGHT_UPSTREAM_API_KEY",
+        "upstreams.0.max_in_flight": "--max-in-flight",
+        "upstreams.1.url": "overnight.toml",
+        "upstreams.1.api_key": "OVERNIGHT_UPSTREAM_API_KEY",
+        "upstreams.1.max_in_flight": "--max-in-flight",
+    }
+    replaced = load({"upstream": ["http://c"], "api_key": ["x"]})
+    assert replaced.origins == {"upstreams.0.url": "--upstream", "api_keys": "--api-key"}
+
+
+def test_the_variable_of_a_whole_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("overnight_retry", '{"attempts_max": 2}')
+    loaded = load({})
+    assert loaded.settings.retry.attempts_max == 2
+    assert loaded.origin("retry.attempts_max") == "OVERNIGHT_RETRY"
+    assert loaded.origin("retry.backoff_max_seconds") == "default"
+
+
+@pytest.mark.parametrize(
+    ("variable", "right"),
+    [
+        ("OVERNIGHT_API_KEYS", 'a list, such as ["…", "…"]'),
+        ("OVERNIGHT_RETRY", "a table"),
+        ("OVERNIGHT_UPSTREAMS", "a list of tables, each with a url"),
+    ],
+)
+def test_a_variable_that_is_not_json(
+    monkeypatch: pytest.MonkeyPatch, variable: str, right: str
+) -> None:
+    monkeypatch.setenv(variable, "s3cret")
+    assert refusal({}) == f"The variable {variable} is not JSON; it should be {right}."
+
+
+def test_a_slip_in_a_group_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OVERNIGHT_RETRY__ATTEMPS_MAX", "3")
+    assert "(OVERNIGHT_RETRY__ATTEMPS_MAX); did you mean 'retry.attempts_max'?" in refusal({})
+    monkeypatch.delenv("OVERNIGHT_RETRY__ATTEMPS_MAX")
+    monkeypatch.setenv("OVERNIGHT_PORT", "x")
+    assert '(OVERNIGHT_PORT) is "x"; it should be a whole number' in refusal({})
+
+
+def test_strangers_in_the_environment_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OVERNIGHT_TRAIN_NUMBER", "457")
+    assert load({}).strangers == ("OVERNIGHT_TRAIN_NUMBER",)
+
+
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVERNIGHT_API_KEY", "")
     assert load({}).settings.open_mode
@@ -112,12 +165,42 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("toml", "words"),
     [
-        ("prot = 1", "no setting 'prot' (from overnight.toml); did you mean 'port'?"),
-        ("zzz = 1", "no setting 'zzz' (from overnight.toml); there are: allow_open, "),
-        ("[retry]\nattemps_max = 1", "'retry.attemps_max' (from overnight.toml); did you mean "),
-        ('[[upstreams]]\nurl = "http://a"\nlane = 1', "did you mean 'upstreams.0.lanes'?"),
-        ("port = 70000", "Setting port (from overnight.toml): Input should be less than"),
-        ("retry = 5", "Setting retry (from overnight.toml): "),
+        ("prot = 1", "no setting 'prot' (overnight.toml, line 1); did you mean 'port'?"),
+        ("zzz = 1", "no setting 'zzz' (overnight.toml, line 1); there are: allow_open, "),
+        ("# .\n[retry]\nattemps_max = 1", "'retry.attemps_max' (overnight.toml, line 3); did you"),
+        ("retries = 5", "no setting 'retries' (overnight.toml, line 1); did you mean 'retry'?"),
+        ("\nattempts_max = 5", "'attempts_max' (overnight.toml, line 2); did you mean 'retry.att"),
+        (
+            '[[upstreams]]\nurl = "http://a"\n[[upstreams]]\nurl = "http://b"\nlane = 1',
+            "'upstreams.1.lane' (overnight.toml, line 5); did you mean 'upstreams.1.lanes'?",
+        ),
+        (
+            "endpoints = [\n]\nport = 70000",
+            (
+                "Setting port (overnight.toml, line 3) is 70000; "
+                "it should be a whole number from 0 to 65,535."
+            ),
+        ),
+        (
+            'workers = "two"',
+            '(overnight.toml, line 1) is "two"; it should be a whole number from 1',
+        ),
+        ("retry = 5", "Setting retry (overnight.toml, line 1) is 5; it should be a table."),
+        ("upstreams = 5", "Setting upstreams.0 (overnight.toml, line 1) is of a wrong kind"),
+        ("host = 5", "is 5; it should be text that is not empty."),
+        ("allow_open = 7", "is 7; it should be true or false."),
+        (
+            "endpoints = [7]",
+            "Setting endpoints.0 (overnight.toml, line 1) is 7; it should be text.",
+        ),
+        ("endpoints = 7", 'is 7; it should be a list, such as ["…", "…"].'),
+        ("[retry]\nattempts_max = 2.5", "is 2.5; it should be a whole number from 1 to 1,000."),
+        ("[timeouts]\nidle_seconds = 0", "is 0; it should be a number greater than 0."),
+        ("cancel_grace_seconds = -1", "is -1; it should be a number of at least 0."),
+        (
+            "[[upstreams]]\nlanes = 1",
+            "Setting upstreams.0.url (overnight.toml, line 1) is missing: ",
+        ),
         ("port = ", "overnight.toml is not TOML: "),
         ("lease_seconds = 1", "Setting lease_seconds "),
         ('endpoints = ["rerank"]', "'rerank' should start with /v1/, such as /v1/rerank"),
@@ -155,7 +238,7 @@ def test_other_variables_are_let_be(monkeypatch: pytest.MonkeyPatch, name: str) 
 
 
 def test_no_fault_shows_a_secret() -> None:
-    words = refusal({"api_key": ["s3cret"], "upstreams": [{"api_key": "s3cret"}], "port": "s3cret"})
+    words = refusal({"api_key": "s3cret", "upstreams": [{"api_key": ["s3cret"]}], "port": -1})
     assert "s3cret" not in words
 
 
@@ -169,6 +252,7 @@ def test_no_fault_shows_a_secret() -> None:
         ("http:///v1", "no http(s) URL"),
         ("http://a/v1?x=1", "has a query"),
         ("http://user:word@a/v1", "api_key"),
+        ("ftp://user:word@a/v1", "the URL holds a user or password"),
         ("http://a:99999/v1", "Port out of range"),
         ("http://a/v1/chat/completions", "the base it belongs to is http://a/v1"),
     ],

@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 
 from overnight import __version__
 from overnight.cli import files, jobs
-from overnight.cli.config import show
+from overnight.cli.config import init, show
 from overnight.cli.demo import demo
 from overnight.cli.messages import told
 from overnight.cli.run import run
@@ -97,7 +97,7 @@ _group(
     download=files.download,
     delete=files.delete,
 )
-_group("config", "Look at the configuration.", show=show)
+_group("config", "Look at the configuration, or begin one.", show=show, init=init)
 
 
 def main() -> None:

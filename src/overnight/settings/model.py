@@ -1,16 +1,5 @@
-"""Everything that can be configured, and where each value came from.
+"""The settings: names, types, limits, defaults, and what each means (its docstring)."""
 
-A value is looked for in the flags of the command, then in the environment (`OVERNIGHT_…`), then
-in a TOML file, then here. The names are the same in all three; a group's member is spelt
-`OVERNIGHT_RETRY__ATTEMPTS_MAX` in the environment and `[retry] attempts_max` in TOML.
-Nothing else in the program reads the environment.
-"""
-
-import difflib
-import os
-import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
@@ -23,17 +12,12 @@ from pydantic import (
     PlainSerializer,
     SecretStr,
     SerializationInfo,
-    ValidationError,
     field_validator,
 )
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
-from overnight.domain.errors import ConfigurationError
 from overnight.domain.request import LineRules
 from overnight.domain.retry import RetryPolicy
 
-ENVIRONMENT_PREFIX: Final = "OVERNIGHT_"
-DEFAULT_CONFIG: Final = Path("overnight.toml")
 DEFAULT_PORT: Final = 8024
 
 _REVEAL: Final = {"reveal": True}
@@ -229,11 +213,12 @@ def checked_base_url(url: str) -> str:
     """The URL without its trailing slash; raises `ValueError` when it can not be a base."""
     url = url.strip().rstrip("/")
     parts = urlsplit(url)
+    if parts.username is not None or parts.password is not None:
+        # The URL is not repeated here, for what it holds is a secret.
+        raise ValueError("the URL holds a user or password; give an api_key instead")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         wanted = f"http://{url}" if "://" not in url and url else "http://127.0.0.1:8000/v1"
         raise ValueError(f"'{url}' is no http(s) URL; write it like {wanted}")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("the URL holds a user or password; give an api_key instead")
     if parts.query or parts.fragment:
         raise ValueError(f"'{url}' has a query or fragment; a base URL ends with its path")
     for endpoint in ("/chat/completions", "/completions", "/embeddings", "/models"):
@@ -253,172 +238,3 @@ def _reachable(host: str) -> str:
     if host in ("0.0.0.0", "::", ""):  # noqa: S104  compared, not bound
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
-
-
-class _Environment(Settings, BaseSettings):
-    """What the environment may name: all settings, and the short forms that flags have too."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", env_ignore_empty=True
-    )
-    upstream: str | None = None
-    upstream_api_key: str | None = None
-    max_in_flight: int | None = None
-    api_key: str | None = None
-
-
-_SHORT_FORMS: Final = frozenset({"upstream", "upstream_api_key", "max_in_flight", "api_key"})
-_NOT_SETTINGS: Final = frozenset({"base_url", "debug"})
-"""Environment names of ours that are read by single commands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    settings: Settings
-    origins: Mapping[str, str]
-    """Dotted name → where its value came from, for names that are not at their default."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    origin: str
-    values: dict[str, object]
-
-
-def load(flags: Mapping[str, object], config: Path | None = None) -> Loaded:
-    """Merge flags, environment and TOML file; `None` among the flags means not given.
-
-    Flags are settings by name, or the short forms `upstream` and `api_key` (one or several),
-    `upstream_api_key` and `max_in_flight` (for all upstreams that the same or a lower layer
-    names). Raises `ConfigurationError` that says which name is wrong, where and what is right.
-    """
-    given = {name: value for name, value in flags.items() if value is not None and value != []}
-    layers = [*_file_layers(config), _Layer("environment", _read_environment())]
-    layers.append(_Layer("command line", given))
-    merged: dict[str, object] = {}
-    origins: dict[str, str] = {}
-    for layer in layers:
-        _check_top_level(layer)
-        _overlay(merged, _expand(layer, merged), layer.origin, origins)
-    try:
-        return Loaded(Settings.model_validate(merged), origins)
-    except ValidationError as error:
-        raise ConfigurationError("\n".join(_sentences(error, origins))) from error
-
-
-def _file_layers(config: Path | None) -> Iterator[_Layer]:
-    path = config or DEFAULT_CONFIG
-    try:
-        with path.open("rb") as file:
-            yield _Layer(str(path), tomllib.load(file))
-    except FileNotFoundError:
-        if config is not None:
-            raise ConfigurationError(f"There is no configuration file {path}.") from None
-    except OSError as error:
-        raise ConfigurationError(f"{path} can not be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}.") from error
-
-
-def _read_environment() -> dict[str, object]:
-    known = set(_Environment.model_fields) | _NOT_SETTINGS
-    for variable in os.environ:
-        name = variable.lower().removeprefix(ENVIRONMENT_PREFIX.lower())
-        if not variable.upper().startswith(ENVIRONMENT_PREFIX) or name.split("__")[0] in known:
-            continue
-        # A stranger with our prefix is no business of ours; a slip of the pen is.
-        if near := difflib.get_close_matches(name, known, n=1, cutoff=0.8):
-            wanted = ENVIRONMENT_PREFIX + near[0].upper()
-            raise ConfigurationError(f"There is no setting {variable}; did you mean {wanted}?")
-    try:
-        return EnvSettingsSource(_Environment)()
-    except SettingsError as error:
-        raise ConfigurationError(f"A variable of the environment is wrong: {error}.") from error
-
-
-def _check_top_level(layer: _Layer) -> None:
-    known = set(Settings.model_fields) | _SHORT_FORMS
-    for name in layer.values:
-        if name not in known:
-            raise ConfigurationError(_unknown(name, known, layer.origin))
-
-
-def _expand(layer: _Layer, below: Mapping[str, object]) -> dict[str, object]:
-    """Replace the short forms; `below` holds what lower layers say."""
-    values = dict(layer.values)
-    if keys := _several(values.pop("api_key", None)):
-        values["api_keys"] = [*_several(values.get("api_keys")), *keys]
-    if urls := _several(values.pop("upstream", None)):
-        values["upstreams"] = [*_several(values.get("upstreams")), *({"url": url} for url in urls)]
-    for short, name in (("upstream_api_key", "api_key"), ("max_in_flight", "max_in_flight")):
-        if short not in values:
-            continue
-        value = values.pop(short)
-        if "upstreams" in values:
-            # In one layer the particular wins over the general.
-            upstreams = [_with_default(one, name, value) for one in _several(values["upstreams"])]
-        else:
-            upstreams = [_with_value(one, name, value) for one in _several(below.get("upstreams"))]
-        values["upstreams"] = upstreams
-    return values
-
-
-def _several(value: object) -> list[object]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _with_default(upstream: object, name: str, value: object) -> object:
-    return {name: value, **upstream} if isinstance(upstream, dict) else upstream
-
-
-def _with_value(upstream: object, name: str, value: object) -> object:
-    return {**upstream, name: value} if isinstance(upstream, dict) else upstream
-
-
-def _overlay(
-    target: dict[str, object],
-    values: Mapping[str, object],
-    origin: str,
-    origins: dict[str, str],
-    prefix: str = "",
-) -> None:
-    for name, value in values.items():
-        below = target.get(name)
-        if isinstance(value, dict):
-            group = dict(below) if isinstance(below, dict) else {}
-            _overlay(group, value, origin, origins, f"{prefix}{name}.")
-            target[name] = group
-        else:
-            target[name] = value
-            origins[prefix + name] = origin
-
-
-def _sentences(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str]:
-    for fault in error.errors(include_url=False, include_context=False):
-        where = [str(step) for step in fault["loc"]]
-        name = ".".join(where)
-        origin = next((origins[key] for key in (name, where[0]) if key in origins), None)
-        if fault["type"] == "extra_forbidden":
-            yield _unknown(name, _siblings(fault["loc"]), origin)
-        else:
-            source = f" (from {origin})" if origin else ""
-            message = fault["msg"].removeprefix("Value error, ")
-            yield f"Setting {name}{source}: {message}."
-
-
-def _siblings(place: tuple[int | str, ...]) -> set[str]:
-    """Dotted names that may stand where an unknown one does."""
-    *group, _ = place
-    model = {"upstreams": UpstreamSettings}.get(str(group[0])) if group else Settings
-    if model is None:
-        model = type(Settings.model_fields[str(group[0])].default)
-    prefix = "".join(f"{step}." for step in group)
-    return {prefix + name for name in model.model_fields}
-
-
-def _unknown(name: str, known: set[str], origin: str | None) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    advice = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(sorted(known))}."
-    return f"There is no setting '{name}'{f' (from {origin})' if origin else ''}; {advice}"
