@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from overnight.cli.transfer import Transfer
-from overnight.client.errors import Refused
-from overnight.client.views import JobView
 from overnight.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from overnight.client.client import Client
+    from overnight.client.views import JobView
 
 OutputOption = Annotated[
     Path | None,
@@ -60,7 +59,7 @@ class Destination:
         for path in (self.output, self.errors):
             check_free(path, overwrite=self.overwrite)
 
-    def fetch(self, client: "Client", job: JobView) -> Results:
+    def fetch(self, client: "Client", job: "JobView") -> Results:
         """Download what the job has. The output comes last: where it is, all is."""
         with self._errors_of(client, job) as errors:
             if job.output_file_id is None:
@@ -69,7 +68,7 @@ class Destination:
             return Results(self.output, errors)
 
     @contextmanager
-    def _errors_of(self, client: "Client", job: JobView) -> Iterator[Path | None]:
+    def _errors_of(self, client: "Client", job: "JobView") -> Iterator[Path | None]:
         """Taken away again when what is done with it fails, lest it be in the way next time."""
         if job.error_file_id is None:
             if self.overwrite:
@@ -107,14 +106,16 @@ def wanted_destination(
     return None
 
 
-def default_output(client: "Client", job: JobView) -> Path:
+def default_output(client: "Client", job: "JobView") -> Path:
     """In the current folder, named after the input: `prompts.jsonl` → `prompts.results.jsonl`."""
     name = local_name(input_name(client, job) or job.id, job.id)
     return Path(f"{Path(name).stem}.results.jsonl")
 
 
-def input_name(client: "Client", job: JobView) -> str | None:
+def input_name(client: "Client", job: "JobView") -> str | None:
     """None when the file is gone."""
+    from overnight.client.errors import Refused
+
     if job.input_file_id is None:
         return None
     try:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
+from overnight.cli.faults import printable
+
 _STYLES: Final = {
     "completed": "green",
     "failed": "red",
@@ -63,7 +65,7 @@ def print_table(
         return
     print(*(column.name for column in columns), sep="\t", file=stream)
     for row in rows:
-        print(*(_on_one_line(cell.exact) for cell in row), sep="\t", file=stream)
+        print(*(printable(cell.exact) for cell in row), sep="\t", file=stream)
 
 
 def _print_columns(
@@ -89,7 +91,7 @@ def _print_columns(
         )
     for row in rows:
         cells = (row[at] for at, _ in shown)
-        table.add_row(*(Text(_on_one_line(cell.shown), style=cell.style) for cell in cells))
+        table.add_row(*(Text(printable(cell.shown), style=cell.style) for cell in cells))
     console.print(table)
 
 
@@ -101,7 +103,7 @@ def print_details(
     width = max((len(name) for name, _ in known), default=0)
     print(heading if status is None else f"{heading}  {painted(status)}")
     for name, value in known:
-        print(f"  {name:{width}}  {_on_one_line(value)}")
+        print(f"  {name:{width}}  {printable(value)}")
 
 
 def painted(status: str, stream: TextIO | None = None) -> str:
@@ -145,8 +147,3 @@ def utc(at: float) -> str:
 def moment(at: float | None) -> str | None:
     """Both, such as `3 min ago (2026-11-21T07:20:01Z)`."""
     return None if at is None else f"{relative(at)} ({utc(at)})"
-
-
-def _on_one_line(text: str) -> str:
-    """Names come from others: what would break a line, or steer a terminal, is shown instead."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
