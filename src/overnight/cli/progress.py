@@ -1,20 +1,28 @@
 """One line that tells how far something is: a bar on a terminal, a line now and then elsewhere."""
 
+import os
 import sys
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TextIO
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TextIO
+
+from overnight.cli.recent_rate import RecentRate, Sample
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.console import RenderableType
+    from rich.text import Text
 
-RATE_WINDOW_SECONDS: Final = 60.0
-_SAMPLE_SECONDS: Final = 1.0
+ETA_AFTER_SECONDS: Final = 3.0
+"""Before that a rate says more of the start than of the work."""
+STALLED_SECONDS: Final = 15.0
+_STALLED_GAPS: Final = 4
+"""A slow engine is silent for long. It has stalled after four times its usual silence."""
 _FRAME_SECONDS: Final = 0.1
 PLAIN_LINE_SECONDS: Final = 5.0
+_BAR_WIDTH_MIN: Final = 8
+_BAR_WIDTH_MAX: Final = 24
 
 _NO_FIGURES: Final = str.maketrans("", "", "0123456789")
 
@@ -22,7 +30,8 @@ Amount = Callable[[float], str]
 
 
 def in_thousands(amount: float) -> str:
-    return f"{amount:,.0f}"
+    """With a decimal where it matters: `412`, `1,200`, `3.4`."""
+    return f"{amount:,.1f}" if amount < 9.95 and amount % 1 else f"{amount:,.0f}"
 
 
 def in_bytes(amount: float) -> str:
@@ -33,56 +42,106 @@ def in_bytes(amount: float) -> str:
     return f"{amount:.1f} TiB"
 
 
+def in_short(amount: float) -> str:
+    """Three figures are enough: `812`, `81.2k`, `2.1M`."""
+    if amount < 9_999.5:
+        return in_thousands(amount)
+    amount /= 1_000
+    return f"{amount:.1f}k" if amount < 999.95 else f"{amount / 1_000:,.1f}M"
+
+
 def as_time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-class RecentRate:
-    """How much is done per second, over the last minute: nights have fast and slow hours."""
-
-    def __init__(self) -> None:
-        self._samples: deque[tuple[float, int]] = deque()
-
-    def sample(self, now: float, done: int) -> None:
-        samples = self._samples
-        if len(samples) > 1 and now - samples[-2][0] < _SAMPLE_SECONDS:
-            samples.pop()
-        samples.append((now, done))
-        while len(samples) > 2 and now - samples[1][0] >= RATE_WINDOW_SECONDS:
-            samples.popleft()
-
-    def per_second(self) -> float | None:
-        """None until there is something to go by."""
-        if len(self._samples) < 2:
-            return None
-        (then, had), (now, has) = self._samples[0], self._samples[-1]
-        return (has - had) / (now - then) if now > then else None
+def as_rate(per_second: float, amount: Amount) -> str:
+    """By the second, or for slow engines by the minute or the hour: `412/s`, `24/min`, `6/h`."""
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if per_second * seconds >= 1:
+            return f"{amount(per_second * seconds)}/{unit}"
+    return f"{amount(per_second * 3_600)}/h"
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where it stands at one moment."""
+    """Where it stands at one moment. `total` 0: not known yet; `tokens` None: there are none."""
 
     total: int
     done: int = 0
     failed: int = 0
+    tokens: int | None = None
+    retries: int = 0
     note: str = ""
 
-    def words(self, amount: Amount, rate: float | None, elapsed: float) -> str:
-        """Such as `1,200/10,000 done, 3 failed, 412/s, 0:21 left`."""
-        parts = [f"{amount(self.done)}/{amount(self.total)} done"]
-        if self.failed:
-            parts.append(f"{self.failed:,} failed")
-        if self.done >= self.total:
-            parts.append(f"{as_time(elapsed)} in all")
-        elif rate:
-            parts.append(f"{amount(rate)}/s")
-            parts.append(f"{as_time((self.total - self.done) / rate)} left")
-        else:
-            parts.append(f"{as_time(elapsed)} so far")
-        return ", ".join([*parts, self.note] if self.note else parts)
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast it goes at one moment; of the whole when it has `ended`. None: not known."""
+
+    elapsed: float
+    rate: float | None = None
+    tokens_rate: float | None = None
+    left: float | None = None
+    stalled: float | None = None
+    """Seconds since anything came back, once that is longer than usual."""
+    ended: bool = False
+
+
+class Part(NamedTuple):
+    """A piece of the line; where there is no room, those of high rank go first."""
+
+    words: str
+    rank: int
+    style: str = ""
+
+
+def parts(standing: Standing, pace: Pace, amount: Amount) -> list[Part]:
+    """Such as `1,200/10,000 done`, `3 failed`, `412/s`, `81.2k tok/s`, `0:21 left`."""
+    of_total = f"/{amount(standing.total)}" if standing.total else ""
+    told = [Part(f"{amount(standing.done)}{of_total} done", 0)]
+    if standing.failed:
+        told.append(Part(f"{standing.failed:,} failed", 1, "red"))
+    retries = [Part(f"{_count(standing.retries, 'retry', 'retries')}", 5)]
+    speed = []
+    if pace.rate:
+        speed.append(Part(as_rate(pace.rate, amount), 3))
+    if pace.tokens_rate and standing.tokens is not None:
+        speed.append(Part(f"{in_short(pace.tokens_rate)} tok/s", 4))
+    if pace.ended:
+        told += retries if standing.retries else []
+        if standing.tokens:
+            told.append(Part(f"{in_short(standing.tokens)} tokens", 4))
+        told.append(Part(f"{as_time(pace.elapsed)} in all", 2))
+        if speed:
+            speed[0] = speed[0]._replace(words=f"on average {speed[0].words}")
+        return told + speed
+    told += speed
+    if pace.stalled is not None:
+        told.append(Part(f"stalled {as_time(pace.stalled)}", 2, "yellow"))
+    elif pace.left is not None:
+        told.append(Part(f"{as_time(pace.left)} left", 2))
+    told += retries if standing.retries else []
+    told.append(Part(f"{as_time(pace.elapsed)} so far", 6))
+    return told
+
+
+def fitting(told: Iterable[Part], width: int) -> list[Part]:
+    """Those that fit on one line of `width` columns; the most important always does."""
+    kept = sorted(told, key=lambda part: part.rank)
+    order = {part: place for place, part in enumerate(told)}
+    while len(kept) > 1 and len(_joined(kept)) > width:
+        kept.pop()
+    return sorted(kept, key=order.__getitem__)
+
+
+def _joined(told: Iterable[Part]) -> str:
+    return ", ".join(part.words for part in told)
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def _without_figures(note: str) -> str:
@@ -111,13 +170,15 @@ class ProgressLine:
         self._clock = clock
         self._standing = Standing(total)
         self._rate = RecentRate()
+        self._first: Sample | None = None
         self._started_at = self._drawn_at = clock()
+        self._moved_at: float | None = None
         self._bar: _Bar | None = None
         self._every_seconds = PLAIN_LINE_SECONDS
 
     def __enter__(self) -> Self:
-        if self._stream.isatty():
-            self._bar = _Bar(self._label, self._standing.total, self._stream)
+        if self._stream.isatty() and os.environ.get("TERM") != "dumb":
+            self._bar = _Bar(self._label, self._stream)
             self._every_seconds = _FRAME_SECONDS
         return self
 
@@ -127,55 +188,122 @@ class ProgressLine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """The last word, however it ended."""
-        self._draw()
+        """The last word, however it ended: how far it came, and how fast on the whole."""
+        self._draw(self._overall())
         if self._bar is not None:
             self._bar.close()
 
     def update(
-        self, done: int, *, failed: int = 0, note: str = "", total: int | None = None
+        self,
+        done: int,
+        *,
+        failed: int = 0,
+        tokens: int | None = None,
+        retries: int = 0,
+        note: str = "",
+        total: int | None = None,
     ) -> None:
-        """`done` counts the failed ones too; `note` says what is being waited for, if anything."""
-        now = self._clock()
-        changed = _without_figures(note) != _without_figures(self._standing.note)
-        self._standing = Standing(
-            self._standing.total if total is None else total, done, failed, note
-        )
-        self._rate.sample(now, done)
+        """Tell where it stands; what the first call says was there before.
+
+        `done` counts the failed ones too, `tokens` are those of prompts and completions so far,
+        `note` says what is being waited for, if anything.
+        """
+        now, before = self._clock(), self._standing
+        if self._first is None:
+            self._first = Sample(now, done, tokens or 0)
+        elif done > before.done:
+            self._moved_at = now
+        changed = _without_figures(note) != _without_figures(before.note)
+        total = before.total if total is None else total
+        self._standing = Standing(total, done, failed, tokens, retries, note)
+        self._rate.sample(now, done, tokens or 0)
         if changed or now - self._drawn_at >= self._every_seconds:
             self._drawn_at = now
-            self._draw()
+            self._draw(self._lately(now))
 
-    def _draw(self) -> None:
-        elapsed = self._clock() - self._started_at
-        words = self._standing.words(self._amount, self._rate.per_second(), elapsed)
-        if self._bar is not None:
-            self._bar.draw(self._standing, words)
-        else:
+    def _lately(self, now: float) -> Pace:
+        """What was done before the first update does not count: that was another run."""
+        standing, rate = self._standing, self._rate.per_second()
+        stalled = left = None
+        if standing.done < standing.total and rate:
+            silence = now - (self._moved_at or now)
+            if silence >= max(STALLED_SECONDS, _STALLED_GAPS / rate):
+                stalled = silence
+            elif self._rate.seconds >= ETA_AFTER_SECONDS:
+                left = (standing.total - standing.done) / rate
+        tokens_rate = self._rate.tokens_per_second()
+        return Pace(now - self._started_at, rate, tokens_rate, left, stalled)
+
+    def _overall(self) -> Pace:
+        now, standing = self._clock(), self._standing
+        elapsed = now - self._started_at
+        if self._first is None or now <= self._first.at:
+            return Pace(elapsed, ended=True)
+        seconds = now - self._first.at
+        rate = (standing.done - self._first.done) / seconds
+        tokens_rate = ((standing.tokens or 0) - self._first.tokens) / seconds
+        return Pace(elapsed, rate, tokens_rate, ended=True)
+
+    def _draw(self, pace: Pace) -> None:
+        standing = self._standing
+        note = standing.note if standing.done < standing.total or not pace.ended else ""
+        told = parts(standing, pace, self._amount)
+        if self._bar is None:
+            words = _joined([*told, Part(note, 0)] if note else told)
             print(f"{self._label}: {words}", file=self._stream, flush=True)
+        else:
+            self._bar.draw(standing, told, note, whole=pace.ended)
 
 
 class _Bar:
-    """A Rich bar that is drawn when told to, without a thread."""
+    """A line with a bar that is drawn when told to, without a thread; a note goes below it."""
 
-    def __init__(self, label: str, total: int, stream: TextIO) -> None:
+    def __init__(self, label: str, stream: TextIO) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.live import Live
 
-        self._progress: Progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[words]}", markup=False),
-            console=Console(file=stream),
-            auto_refresh=False,
-        )
-        self._task: TaskID = self._progress.add_task(label, total=total, words="")
-        self._progress.start()
+        self._label = label
+        self._console = Console(file=stream)
+        self._live = Live(console=self._console, auto_refresh=False)
+        self._live.start()
 
-    def draw(self, standing: Standing, words: str) -> None:
-        self._progress.update(
-            self._task, completed=standing.done, total=standing.total, words=words, refresh=True
-        )
+    def draw(self, standing: Standing, told: list[Part], note: str, *, whole: bool) -> None:
+        """`whole`: nothing is left out, on as many lines as it takes."""
+        from rich.console import Group
+        from rich.text import Text
+
+        lines: list[RenderableType] = [self._line(standing, told, whole=whole)]
+        if note:
+            lines.append(Text(f"  {note}", style="yellow"))
+        self._live.update(Group(*lines), refresh=True)
+
+    def _line(self, standing: Standing, told: list[Part], *, whole: bool) -> "RenderableType":
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        room = self._console.width - len(self._label) - 1
+        if not whole:
+            told = fitting(told, room - _BAR_WIDTH_MIN - 1)
+        words_width = len(_joined(told))
+        bar_width = min(_BAR_WIDTH_MAX, room - words_width - 1)
+        cells: list[RenderableType] = [_styled(told)]
+        if bar_width >= _BAR_WIDTH_MIN:
+            share = min(1.0, standing.done / standing.total) if standing.total else 0.0
+            cells.insert(0, ProgressBar(total=1.0, completed=share, width=bar_width))
+        if whole or words_width <= room:
+            cells.insert(0, Text(self._label))
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        for _ in cells:
+            grid.add_column(no_wrap=not whole)
+        grid.add_row(*cells)
+        return grid
 
     def close(self) -> None:
-        self._progress.stop()
+        self._live.stop()
+
+
+def _styled(told: Iterable[Part]) -> "Text":
+    from rich.text import Text
+
+    return Text(", ").join(Text(part.words, style=part.style) for part in told)
