@@ -8,6 +8,7 @@ process's identity, and its end means that the supervisor is gone and so must we
 
 import argparse
 import asyncio
+import logging
 import os
 import secrets
 import signal
@@ -15,11 +16,13 @@ import socket
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 import structlog
 
 from overnight.domain.errors import LeaseLost
+from overnight.error_log import ErrorLog, ForwardToStructlog
 from overnight.options import dispatch_options, fast_loop, lane_options
 from overnight.seams import Seams
 from overnight.settings import Assignment, Settings
@@ -158,18 +161,32 @@ class Node:
         await database.close()
 
 
-def log_as(role: str) -> None:
-    """One line per event on stderr, naming the process."""
+def log_as(role: str, data_dir: Path) -> None:
+    """One line per event on stderr, naming the process; what is bad also into the error log."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            ErrorLog(data_dir),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                # The one of Rich shows local variables, and among them keys.
+                exception_formatter=structlog.dev.plain_traceback,
+            ),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     structlog.contextvars.bind_contextvars(role=role, pid=os.getpid())
+    logging.getLogger().addHandler(ForwardToStructlog(logging.WARNING))
+    sys.excepthook = _log_death
+
+
+def _log_death(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Processes are crash-only: this is the last word of one that met what it does not know."""
+    _log.critical("died of an exception", exc_info=(kind, error, trace))
 
 
 async def _run_role(node: Node, role: str, pipe: int, listener: int | None) -> None:
@@ -212,7 +229,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--socket", type=int)
     given = parser.parse_args(arguments)
     node = Node(Assignment.from_line(_read_line(given.assignment)))
-    log_as(given.role)
+    log_as(given.role, node.settings.data_dir)
     # Ctrl-C reaches the whole group; the supervisor says when it is our turn.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
