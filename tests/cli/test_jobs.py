@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from support.batch_server import SLOW, faulty_file, good_file, partly_failing_file
-from support.batch_server import running_batch_server
+from overnight.cli.jobs import Status
+from overnight.client.views import STATUSES
+from support.batch_server import (
+    SLOW,
+    faulty_file,
+    good_file,
+    partly_failing_file,
+    running_batch_server,
+)
 from support.command_line import Ended, overnight
 from support.polling import wait_for
 from support.service import ServiceProcess
@@ -88,6 +95,10 @@ def test_an_unknown_status_names_those_there_are(server: ServiceProcess) -> None
     assert "in_progress" in refused.err
 
 
+def test_every_status_can_be_asked_for() -> None:
+    assert {status.value for status in Status} == STATUSES
+
+
 def test_show(server: ServiceProcess) -> None:
     job_id = completed(server, partly_failing_file(Path("in.jsonl")))
     lines = [line.split(maxsplit=1) for line in jobs(server, "show", job_id).out.splitlines()]
@@ -130,7 +141,8 @@ def test_cancel_and_what_was_finished(server: ServiceProcess) -> None:
     fetched = jobs(server, "download", job_id)
     assert fetched.code == 5
     assert "results  none, as no request succeeded" in fetched.out
-    codes = [json.loads(line)["error"]["code"] for line in open("slow.results.errors.jsonl")]
+    lines = Path("slow.results.errors.jsonl").read_text().splitlines()
+    codes = [json.loads(line)["error"]["code"] for line in lines]
     assert codes == ["batch_cancelled"] * 3
 
 

@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from overnight.client.errors import ClientError, Refused, Unreachable
 from overnight.client.views import JobView
@@ -21,8 +20,12 @@ _POLL_SHARE: Final = 1 / 30
 AWAY_SECONDS_MAX: Final = 600.0
 """A server may be away so long, to be upgraded or moved."""
 
-_LABELS: Final = {"in_progress": "running"}
-"""Of the statuses whose own name would read badly."""
+_NOTES: Final = {
+    "validating": "validating the input",
+    "finalizing": "writing the results",
+    "cancelling": "cancelling",
+}
+_AWAY: Final = "the server does not answer, trying again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,15 @@ class Pace:
 
 def watched(client: "Client", job: JobView, pace: Pace | None = None) -> JobView:
     """The job once it has ended. Raises `ClientError` when the server stays away."""
+    from overnight.cli.progress import ProgressLine
+
     pace = pace or Pace()
     started_at = answered_at = pace.clock()
-    with StatusLine(pace.clock) as line:
-        while not job.ended:
-            line.show(job)
+    with ProgressLine(job.total or 0, "job", clock=pace.clock) as line:
+        while True:
+            _show(line, job)
+            if job.ended:
+                return job
             watched_seconds = pace.clock() - started_at
             pace.pause(min(POLL_SECONDS_MAX, max(POLL_SECONDS_MIN, watched_seconds * _POLL_SHARE)))
             try:
@@ -48,9 +55,7 @@ def watched(client: "Client", job: JobView, pace: Pace | None = None) -> JobView
             except ClientError as error:
                 if not is_passing(error) or pace.clock() - answered_at > AWAY_SECONDS_MAX:
                     raise
-                line.show(job, note="the server does not answer, trying again")
-        line.show(job)
-    return job
+                _show(line, job, _AWAY)
 
 
 def is_passing(error: ClientError) -> bool:
@@ -64,45 +69,13 @@ def is_passing(error: ClientError) -> bool:
             return False
 
 
-@dataclass
-class StatusLine:
-    """One progress line after the other, one for each status the job goes through."""
-
-    clock: Callable[[], float]
-    _line: "ProgressLine | None" = field(default=None, init=False)
-    _status: str = field(default="", init=False)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._close()
-
-    def show(self, job: JobView, note: str | None = None) -> None:
-        from overnight.cli.progress import ProgressLine
-
-        total = job.total or 0
-        if job.status != self._status and not job.ended:
-            self._close()
-            self._status = job.status
-            label = _LABELS.get(job.status, job.status)
-            self._line = ProgressLine(total, label, clock=self.clock)
-            self._line.__enter__()
-        if self._line is not None:
-            failed = job.failed or 0
-            self._line.update(
-                (job.succeeded or 0) + failed,
-                failed=failed,
-                total=total,
-                note=(job.waiting_for or "") if note is None else note,
-            )
-
-    def _close(self) -> None:
-        if self._line is not None:
-            self._line.__exit__(None, None, None)
-            self._line = None
+def _show(line: "ProgressLine", job: JobView, note: str | None = None) -> None:
+    counted = (job.prompt_tokens, job.completion_tokens)
+    line.update(
+        (job.succeeded or 0) + (job.failed or 0),
+        failed=job.failed or 0,
+        tokens=None if counted == (None, None) else sum(each or 0 for each in counted),
+        retries=job.retries or 0,
+        note=note or job.waiting_for or _NOTES.get(job.status, ""),
+        total=job.total or 0,
+    )

@@ -1,0 +1,31 @@
+"""The page about JSON names what is printed, no more and no less."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from overnight.cli.results import Results
+from overnight.client.views import STATUSES, FileView, JobView, LineFault
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "json.md").read_text()
+
+
+def documented(heading: str) -> list[str]:
+    """The first column of the table below a heading."""
+    section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("heading", "printed"),
+    [("A job", JobView), ("A file", FileView), ("A fault", LineFault), ("Results", Results)],
+)
+def test_fields(heading: str, printed: type) -> None:
+    assert documented(heading) == [field.name for field in fields(printed)]
+
+
+def test_statuses() -> None:
+    (row,) = (line for line in PAGE.splitlines() if line.startswith("| `status`"))
+    assert set(re.findall(r"`(\w+)`", row)) - {"status"} == STATUSES
