@@ -7,6 +7,7 @@ A test holds what is committed against what this would write, so neither can dri
 
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -59,7 +60,7 @@ _MEANINGS: Final[Mapping[ExitCode, str]] = {
     ExitCode.USAGE: "wrong usage or configuration",
     ExitCode.INPUT_REFUSED: "the input has faults; nothing was sent",
     ExitCode.SOME_FAILED: "finished, but some requests failed",
-    ExitCode.NOT_FINISHED: "cancelled or expired",
+    ExitCode.NOT_FINISHED: "cancelled or expired; to `jobs download`, not done yet as well",
     ExitCode.INTERRUPTED: "interrupted; it says how to resume",
 }
 
@@ -128,8 +129,13 @@ def _meaning(option: TyperOption) -> str:
 
 
 def _paragraph(help: str | None) -> str:
-    """Docstring lines joined; what follows a form feed is not for help."""
-    return re.sub(r"(?<!\n)\n(?!\n)", " ", (help or "").split("\f")[0].strip())
+    """Docstring lines joined, examples as code; what follows a form feed is not for help."""
+    prose, _, examples = (help or "").split("\f")[0].strip().partition("\n\n\b\n")
+    joined = re.sub(r"(?<!\n)\n(?!\n)", " ", prose)
+    if not examples:
+        return joined
+    code = textwrap.dedent(examples.partition("\n")[2]).strip()
+    return f"{joined}\n\n```sh\n{code}\n```"
 
 
 # The settings

@@ -16,13 +16,13 @@ class ExitCode(IntEnum):
     OK = 0
     OUR_FAILURE = 1
     USAGE = 2
-    """Wrong usage or configuration."""
+    """Wrong usage or configuration: also a key, an id or a request that a server refuses."""
     INPUT_REFUSED = 3
     """The input has faults; nothing was sent."""
     SOME_FAILED = 4
     """Finished, but some requests failed."""
     NOT_FINISHED = 5
-    """Cancelled or expired."""
+    """Cancelled or expired; for who wants the results, not done yet as well."""
     INTERRUPTED = 128 + signal.SIGINT
 
 
