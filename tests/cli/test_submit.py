@@ -9,8 +9,8 @@ import pytest
 from support.batch_server import SLOW, faulty_file, good_file, partly_failing_file
 from support.command_line import Ended, overnight
 from support.polling import wait_for
-from support.stalled_server import stalled_server
 from support.service import ServiceProcess
+from support.stalled_server import stalled_server
 from support.terminal import ended, interrupted, started
 
 BATCH_ID = re.compile(r"batch_[0-9a-f]{24}")

@@ -1,6 +1,7 @@
 """The server that client commands talk to: its flags, and what its failures mean to a command."""
 
 import os
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from overnight.cli.messages import ExitCode, fail
-from overnight.client.errors import ClientError, Refused
+from overnight.client.errors import BadReply, ClientError, Refused, Unreachable
 
 if TYPE_CHECKING:
     from overnight.client.client import Client
@@ -23,6 +24,8 @@ API_KEY_VARIABLE: Final = "OVERNIGHT_API_KEY"
 
 _OF_THE_SERVER: Final = frozenset({408, 425, 429})
 """Refusals that are no fault of the command: the same one may succeed later."""
+
+_USER: Final = re.compile(r"//[^/@]*@")
 
 
 class Dialect(StrEnum):
@@ -78,14 +81,14 @@ class Connection:
             fail(exit_code(error), error.message, *([error.hint] if error.hint else []))
 
     def command(self, *words: str) -> str:
-        """A command line for the same server, to be pasted. A key is never part of it."""
+        """A command line for the same server, to be pasted. Nothing secret is part of it."""
         return shlex.join(["overnight", *words, *self._flags()])
 
     def _flags(self) -> Sequence[str]:
         """What the environment does not say anyway."""
         flags: list[str] = []
         if self.base_url != os.environ.get(BASE_URL_VARIABLE, DEFAULT_BASE_URL):
-            flags += ["--base-url", self.base_url]
+            flags += ["--base-url", _USER.sub("//", self.base_url)]
         if self.dialect is not Dialect.AUTO:
             flags += ["--dialect", self.dialect.value]
         return flags
@@ -94,7 +97,10 @@ class Connection:
 def exit_code(error: ClientError) -> ExitCode:
     """What the server would refuse again is wrong usage: a key, an id, a file too large."""
     match error:
-        case Refused(status=status) if 400 <= status < 500 and status not in _OF_THE_SERVER:
-            return ExitCode.USAGE
-        case _:
+        case Refused(status=status):
+            passing = status in _OF_THE_SERVER or not 400 <= status < 500
+            return ExitCode.OUR_FAILURE if passing else ExitCode.USAGE
+        case Unreachable() | BadReply():
             return ExitCode.OUR_FAILURE
+        case _:
+            return ExitCode.USAGE
