@@ -47,7 +47,7 @@ def show_faults(
     """
     stream = stream or sys.stdout
     on_terminal = stream.isatty()
-    report = _Report(source, _columns(on_terminal), coloured=on_terminal and _colours_wanted())
+    report = _Report(source, _columns(on_terminal), coloured=on_terminal and colours_wanted())
     shown = faults[:SHOWN_MAX] if on_terminal else faults
     for fault in shown:
         print(*report.lines(fault), "", sep="\n", file=stream)
@@ -143,5 +143,5 @@ def _columns(on_terminal: bool) -> int | None:
     return min(shutil.get_terminal_size().columns, 100) if on_terminal else None
 
 
-def _colours_wanted() -> bool:
+def colours_wanted() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
