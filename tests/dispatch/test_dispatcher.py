@@ -88,10 +88,65 @@ async def test_requests_go_where_their_model_is(world: World) -> None:
 @virtual
 async def test_an_upstream_without_a_list_of_models_takes_every_model(world: World) -> None:
     engine = world.upstream()
-    engine.models = None
+    engine.models = 404
     world.lane()
     world.open(5, model="whatever")
     await world.finished()
+
+
+@virtual
+async def test_an_upstream_that_only_fails_to_list_its_models_gets_one_request_to_prove_itself(
+    world: World,
+) -> None:
+    engine = world.upstream(lambda _: Respond(after_seconds=0.5))
+    engine.models = 500
+    lane = world.lane(slots=8)
+    world.open(50, model="whatever")
+    await world.until(lambda: len(engine.received) == 1)
+    assert lane.trouble(0.0)
+    await asyncio.sleep(0.4)
+    assert len(engine.received) == 1
+    await world.finished(30)
+    assert engine.in_flight_max == 8
+
+
+@virtual
+async def test_an_upstream_whose_gateway_has_no_engine_gets_no_request(world: World) -> None:
+    engine = world.upstream()
+    engine.models = 503
+    world.lane()
+    world.open(5)
+    await asyncio.sleep(300)
+    assert not engine.received
+    assert "answered 503" in world.dispatcher.troubles()[0]
+
+
+@virtual
+async def test_an_engine_that_can_not_list_its_models_comes_back_after_an_outage(
+    world: World,
+) -> None:
+    engine = world.upstream(lambda _: Respond(after_seconds=0.5))
+    engine.models = 500
+    world.lane(slots=8)
+    shard = world.open(200)
+    await world.until(lambda: len(engine.received) > 50)
+    engine.crash()
+    await asyncio.sleep(100)
+    engine.down = False
+    await world.finished(60)
+    assert shard.counts.failed == 0
+
+
+@virtual
+async def test_a_list_that_comes_later_is_heeded(world: World) -> None:
+    engine = world.upstream()
+    engine.models = 500
+    lane = world.lane()
+    world.open(5)
+    await world.finished()
+    engine.models = ["other"]
+    await asyncio.sleep(61)
+    assert lane.models == {"other"}
 
 
 @virtual

@@ -62,8 +62,8 @@ Answer = Callable[[Sent], Reaction]
 @dataclass(eq=False)
 class FakeUpstream:
     answer: Answer
-    models: Sequence[str] | None = ("m",)
-    """None: `/models` answers 404."""
+    models: Sequence[str] | int = ("m",)
+    """A number: `/models` answers with that status."""
     down: bool = False
     unauthorized: bool = False
     received: list[Sent] = field(default_factory=list)
@@ -166,8 +166,8 @@ class _Pipe(asyncio.Transport):
         models = self._upstream.models
         if self._upstream.unauthorized:
             return Respond(401, b"{}")
-        if models is None:
-            return Respond(404, b"{}")
+        if isinstance(models, int):
+            return Respond(models, b"{}")
         return Respond(200, msgspec.json.encode({"data": [{"id": model} for model in models]}))
 
     def _reply(self, respond: Respond) -> None:

@@ -28,6 +28,9 @@ from overnight.seams import Connect
 
 MODELS_EVERY_SECONDS: Final = 60.0
 MODELS_TIMEOUT_SECONDS: Final = 10.0
+_CAN_NOT_LIST: Final = frozenset({500, 501})
+"""Some engines serve requests well and only fail to list models: `transformers serve`, with a
+model from a folder. What a gateway says while its engine is away (502, 503, 504) is not this."""
 
 
 class LaneOptions(msgspec.Struct, frozen=True):
@@ -163,12 +166,13 @@ class Lane:
         """Ask for the list of models, often while the upstream does not answer."""
         wait = 1.0
         while True:
+            known = self.answered
             problem = await self._ask_models()
             if problem is None:
                 wait = MODELS_EVERY_SECONDS
             else:
                 now = self._loop.time()
-                if not self.answered or self.health.paused_until is not None:
+                if not known or self.health.paused_until is not None:
                     self.health.unreachable(problem, now)
                 until = self.health.paused_until
                 wait = max(0.1, until - now) if until is not None else MODELS_EVERY_SECONDS
@@ -198,7 +202,12 @@ class Lane:
             return answer.detail if isinstance(answer, Failure) else "closes connections"
         if answer.status in (401, 403):
             return f"answers {answer.status}: check its URL and key"
+        if answer.status in _CAN_NOT_LIST and self.answered:
+            return None
         if answer.status == 429 or answer.status >= 500:
+            if answer.status in _CAN_NOT_LIST:
+                # The pause that follows lets a single request find out whether it serves any.
+                self._serve(None)
             return error_text(answer).removeprefix("The upstream ").rstrip(".")
         models: frozenset[str] = frozenset()
         if answer.status == 200:
@@ -206,15 +215,18 @@ class Lane:
                 models = frozenset(model.id for model in _model_list.decode(answer.body).data)
             except (msgspec.DecodeError, RecursionError):
                 models = frozenset()
-        self.answered = True
         self.health.reachable(self._loop.time())
-        if self.options.models is None:
-            known = models or None
-            self.models = known
-            if self._round.models != known:
-                self._feed.serve(self._round, known)
+        self._serve(models or None)
         self.wake()
         return None
+
+    def _serve(self, models: frozenset[str] | None) -> None:
+        """Take requests for these models (None: any), unless they are configured."""
+        self.answered = True
+        if self.options.models is None:
+            self.models = models
+            if self._round.models != models:
+                self._feed.serve(self._round, models)
 
 
 class Slot:
