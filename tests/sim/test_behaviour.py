@@ -105,7 +105,7 @@ def test_what_its_client_did_not_wait_for_was_not_answered() -> None:
 
 def test_stats_over_http() -> None:
     async def test(engine: SimEngine, client: Client) -> None:
-        await client.post(PATH, chat("x"))
+        first = await client.post(PATH, chat("x"))
         await client.post(PATH, chat("x"))
         await client.post("/v1/embeddings", {"model": "nope", "input": "x"})
         assert (await client.get("/sim/stats")).json == {
@@ -114,8 +114,11 @@ def test_stats_over_http() -> None:
             "repeated": 1,
             "in_flight": 0,
             "most_in_flight": 1,
+            "prompt_tokens": 2,
+            "generation_tokens": 2 * len(first.json["choices"][0]["message"]["content"].split()),
             "by_status": {"200": 2, "404": 1},
             "by_endpoint": {PATH: 2, "/v1/embeddings": 1},
+            "by_fault": {},
         }
         assert engine.requests_served == {PATH: 2, "/v1/embeddings": 1}
 

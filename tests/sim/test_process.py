@@ -34,10 +34,13 @@ def test_ends_cleanly_when_asked(number: signal.Signals) -> None:
         command("--port", "0"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         assert "http://127.0.0.1:" in process.stdout.readline()
+        assert process.stdout.readline() == "  speed     answers at once\n"
         os.kill(process.pid, number)
-        output, errors = process.communicate(timeout=10)
-    assert (process.returncode, output, errors) == (0, "", "")
+        output, errors = process.stdout.read(), process.stderr.read()
+        assert process.wait(10) == 0
+    assert (output, errors) == ("No requests.\n", "")
 
 
 def test_a_taken_port_is_told() -> None:

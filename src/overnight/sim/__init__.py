@@ -5,8 +5,9 @@ reply in every process; latency and faults depend on the number of the attempt a
 what failed may succeed when it is sent again.
 """
 
-from overnight.sim.engine import SimEngine
+from overnight.sim.engine import SimEngine, Stats
+from overnight.sim.faults import parse_faults
 from overnight.sim.options import SimOptions
 from overnight.sim.serve import serve
 
-__all__ = ["SimEngine", "SimOptions", "serve"]
+__all__ = ["SimEngine", "SimOptions", "Stats", "parse_faults", "serve"]

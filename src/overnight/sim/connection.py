@@ -1,13 +1,21 @@
 """HTTP/1.1 for the server side: one connection, its requests answered in order."""
 
 import asyncio
+import socket
+import struct
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Protocol, cast
 
 import httptools
 import msgspec
 
 from overnight.domain.errors import CallerFault, InvalidRequest, LimitExceeded
+from overnight.sim.batch import Sequence
+from overnight.sim.faults import CUT, RESET, SLOW, SLOW_BYTES_PER_SECOND
+from overnight.sim.replies import Answer
 
 MAX_BODY_BYTES = 64 << 20
 MAX_WAITING = 256
@@ -30,6 +38,11 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     delay_seconds: float = 0.0
     digest: int | None = None
     """Of the body, when an inference endpoint was asked."""
+    answer: Answer | None = None
+    sequence: Sequence | None = None
+    """What the batch has to do first; it knows the delay."""
+    fault: str | None = None
+    """How the reply is to be spoilt on its way."""
 
 
 class Handler(Protocol):
@@ -39,8 +52,12 @@ class Handler(Protocol):
 
     def reply_to(self, request: Request) -> Reply: ...
 
+    def work(self, sequence: Sequence, done: Callable[[], None]) -> None:
+        """Call `done` when the batch has done it."""
+        ...
+
     def ended(self, reply: Reply, *, sent: bool) -> None:
-        """The reply was written, or its client went away first."""
+        """The reply was written, or its client went away first, or never got it whole."""
         ...
 
 
@@ -159,7 +176,10 @@ class Connection(asyncio.Protocol):
         replies = []
         while self._waiting and self._current is None and self._writable:
             reply = self._handler.reply_to(self._waiting.popleft())
-            if reply.delay_seconds > 0:
+            if reply.sequence is not None:
+                self._current = reply
+                self._handler.work(reply.sequence, partial(self._finish, reply))
+            elif reply.delay_seconds > 0 or reply.fault is not None:
                 self._current = reply
                 self._timer = self._loop.call_later(reply.delay_seconds, self._finish, reply)
             else:
@@ -169,9 +189,40 @@ class Connection(asyncio.Protocol):
         self._pace()
 
     def _finish(self, reply: Reply) -> None:
+        if self._current is not reply:
+            return  # its client went away as it was done
+        self._timer = None
+        if reply.fault is None:
+            self._current = None
+            self._send([reply])
+            self._work()
+        elif reply.fault == SLOW:
+            self._trickle(reply, 0)
+        elif reply.fault == CUT:
+            self._no_more = True
+            body = reply.data.index(b"\r\n\r\n") + 4
+            self._transport.write(reply.data[: (body + len(reply.data)) // 2])
+            self._transport.close()
+        elif reply.fault == RESET:
+            self._reset()
+        # A reply that hangs stays the current one until its client has enough.
+
+    def _trickle(self, reply: Reply, start: int) -> None:
+        self._transport.write(reply.data[start : start + 1])
+        if start + 1 < len(reply.data):
+            pause = 1 / SLOW_BYTES_PER_SECOND
+            self._timer = self._loop.call_later(pause, self._trickle, reply, start + 1)
+            return
         self._current = self._timer = None
-        self._send([reply])
+        self._handler.ended(reply, sent=True)
         self._work()
+
+    def _reset(self) -> None:
+        """Closing without lingering makes it an RST; on other than TCP it is a mere end."""
+        connected = self._transport.get_extra_info("socket")
+        with suppress(OSError):
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
 
     def _send(self, replies: list[Reply]) -> None:
         self._transport.write(b"".join([reply.data for reply in replies]))

@@ -6,7 +6,6 @@ moment only. Beyond 25 million bodies new ones are not remembered: each then cou
 """
 
 from array import array
-from typing import NamedTuple
 
 TABLES = 256
 FIRST_SLOTS = 64
@@ -15,10 +14,10 @@ ANSWERED = 0x80
 MAX_TIMES = 0x7F
 
 
-class Receipt(NamedTuple):
-    times: int
-    """How often the body has been received by now, this time included; stops at 127."""
-    answered_before: bool
+Receipt = tuple[int, bool]
+"""How often the body has been received by now, this time included, up to 127; and whether it had
+been answered before.
+"""
 
 
 class Ledger:
@@ -37,15 +36,15 @@ class Ledger:
             if times < MAX_TIMES:
                 times += 1
                 table[place] = slot + 1
-            return Receipt(times, bool(slot & ANSWERED))
+            return times, bool(slot & ANSWERED)
         if self._used[which] * 4 >= len(table) * 3:
             if len(table) >= MAX_SLOTS:
-                return Receipt(1, answered_before=False)
+                return 1, False
             table = self._tables[which] = _grown(table)
             place = _find(table, digest >> 8)
         table[place] = digest & ~0xFF | 1
         self._used[which] += 1
-        return Receipt(1, answered_before=False)
+        return 1, False
 
     def answer(self, digest: int) -> None:
         """Note that the body has had its success."""

@@ -35,20 +35,30 @@ _SENTENCES = (
 )
 
 
-def write(prompt: str, digest: int, max_tokens: int | None) -> tuple[str, int, bool]:
-    """The text, its tokens, and whether `max_tokens` cut it short."""
+def write(prompt: str, digest: int, limit: int | None, length: int | None) -> tuple[str, int, bool]:
+    """The text, its tokens, and whether `limit` cut it short. `length` is in tokens too."""
     topic = " ".join(prompt[:TOPIC_CHARACTERS].split(None, TOPIC_WORDS)[:TOPIC_WORDS])
     parts = [_OPENINGS[digest & 7].format(topic.rstrip(".,:;!?") or "nothing at all")]
     place, stride = digest >> 3, (digest >> 7 & 7) * 2 + 1
-    for _ in range(1 + (digest >> 10 & 3)):
+    sentences = 1 + (digest >> 10 & 3) if length is None else 1 + length // _SHORTEST_SENTENCE
+    for _ in range(sentences):
         parts.append(_SENTENCES[place & 15])
         place += stride
     text = " ".join(parts)
-    tokens = count_tokens(text)
-    if max_tokens is None or tokens <= max_tokens:
+    tokens = text.count(" ") + 1
+    if length is not None and length < tokens:
+        text, tokens = _first(length, text), length
+    if limit is None or tokens <= limit:
         return text, tokens, False
-    return " ".join(text.split(" ", max_tokens)[:max_tokens]), max_tokens, True
+    return _first(limit, text), limit, True
 
 
 def count_tokens(text: str) -> int:
     return text.count(" ") + 1
+
+
+def _first(tokens: int, text: str) -> str:
+    return " ".join(text.split(" ", tokens)[:tokens])
+
+
+_SHORTEST_SENTENCE = min(map(count_tokens, _SENTENCES))

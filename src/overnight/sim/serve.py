@@ -5,27 +5,29 @@ import signal
 import sys
 from collections.abc import Callable
 
-from overnight.sim.engine import SimEngine
+from overnight.sim.engine import SimEngine, Stats
 from overnight.sim.options import SimOptions
 
 
-def serve(options: SimOptions, host: str, port: int, announce: Callable[[int], None]) -> None:
+def serve(options: SimOptions, host: str, port: int, announce: Callable[[int], None]) -> Stats:
     """Serve until SIGTERM or SIGINT. Calls `announce` with the port once connections are taken.
 
-    Raises `OSError` when the address can not be had.
+    Returns what there was to do. Raises `OSError` when the address can not be had.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(SimEngine(options), host, port, announce))
+        return runner.run(_serve(SimEngine(options), host, port, announce))
 
 
-async def _serve(engine: SimEngine, host: str, port: int, announce: Callable[[int], None]) -> None:
+async def _serve(engine: SimEngine, host: str, port: int, announce: Callable[[int], None]) -> Stats:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     announce(await engine.start(host, port))
     await stop.wait()
+    stats = engine.stats()
     await engine.stop()
+    return stats
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
