@@ -10,6 +10,7 @@ from overnight import __version__
 from overnight.cli import files, jobs
 from overnight.cli.config import init, show
 from overnight.cli.demo import demo
+from overnight.cli.doctor import doctor
 from overnight.cli.messages import told
 from overnight.cli.run import run
 from overnight.cli.serve import serve
@@ -69,6 +70,7 @@ app.command()(validate)
 app.command()(sim)
 app.command()(demo)
 app.command()(submit)
+app.command()(doctor)
 
 
 def _group(name: str, help: str, **commands: Callable[..., None]) -> None:

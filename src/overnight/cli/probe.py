@@ -29,50 +29,75 @@ class UpstreamView:
 
 def look_at(upstream: UpstreamSettings) -> UpstreamView:
     """Ask an upstream for its models; takes a few seconds at most."""
-    headers = {"Accept": "application/json"}
-    if upstream.api_key is not None:
-        headers["Authorization"] = f"Bearer {upstream.api_key.get_secret_value()}"
     try:
-        status, body = get(f"{upstream.url}/models", headers)
+        status, body = get(f"{upstream.url}/models", headers_for(upstream))
     except (OSError, http.client.HTTPException) as error:
-        return UpstreamView(upstream.url, upstream.models, _NOT_YET.format(_reason(error)))
+        return UpstreamView(upstream.url, upstream.models, _NOT_YET.format(reason(error)))
     if status in (401, 403):
         trouble = f"refuses the key ({status}): give one with --upstream-api-key"
         return UpstreamView(upstream.url, upstream.models, trouble)
     if status >= 500:
         return UpstreamView(upstream.url, upstream.models, _NOT_YET.format(f"answers {status}"))
-    return UpstreamView(upstream.url, upstream.models or _model_names(body), None)
+    return UpstreamView(upstream.url, upstream.models or model_names(body) or (), None)
 
 
-def get(url: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+def headers_for(upstream: UpstreamSettings) -> dict[str, str]:
+    headers = {"Accept": "application/json"}
+    if upstream.api_key is not None:
+        headers["Authorization"] = f"Bearer {upstream.api_key.get_secret_value()}"
+    return headers
+
+
+def get(
+    url: str, headers: dict[str, str] | None = None, timeout_seconds: float = TIMEOUT_SECONDS
+) -> tuple[int, bytes]:
     """Status and body. Raises `OSError` or `http.client.HTTPException`."""
+    return _ask("GET", url, None, headers or {}, timeout_seconds)
+
+
+def post(
+    url: str, value: object, headers: dict[str, str], timeout_seconds: float
+) -> tuple[int, bytes]:
+    """As `get`, with a JSON body."""
+    headers = headers | {"Content-Type": "application/json"}
+    return _ask("POST", url, json.dumps(value).encode(), headers, timeout_seconds)
+
+
+def _ask(
+    method: str, url: str, body: bytes | None, headers: dict[str, str], timeout_seconds: float
+) -> tuple[int, bytes]:
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    with closing(kind(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)) as connection:
-        connection.request("GET", parts.path or "/", headers=headers or {})
+    with closing(kind(parts.hostname or "", parts.port, timeout=timeout_seconds)) as connection:
+        connection.request(method, parts.path or "/", body, headers)
         reply = connection.getresponse()
         return reply.status, reply.read(_BODY_BYTES_MAX)
 
 
-def _model_names(body: bytes) -> tuple[str, ...]:
-    """From `{"data": [{"id": …}]}` or, as Together spells it, the list alone."""
+def model_names(body: bytes) -> tuple[str, ...] | None:
+    """From `{"data": [{"id": …}]}` or, as Together spells it, the list alone; None: neither."""
     try:
         listed = json.loads(body)
     except ValueError:
-        return ()
+        return None
     entries = listed.get("data") if isinstance(listed, dict) else listed
     if not isinstance(entries, list):
-        return ()
+        return None
     names = (entry.get("id") for entry in entries if isinstance(entry, dict))
     return tuple(name for name in names if isinstance(name, str))
 
 
-def _reason(error: OSError | http.client.HTTPException) -> str:
+def reason(
+    error: OSError | http.client.HTTPException, timeout_seconds: float = TIMEOUT_SECONDS
+) -> str:
+    """In a few words, such as `refuses connections`."""
     match error:
         case ConnectionRefusedError():
             return "refuses connections"
         case TimeoutError():
-            return f"no answer within {TIMEOUT_SECONDS:g} s"
+            return f"no answer within {timeout_seconds:g} s"
+        case http.client.RemoteDisconnected() | ConnectionResetError():
+            return "closes the connection without an answer"
         case ssl.SSLError():
             return f"TLS: {error.reason or error}"
         case OSError():

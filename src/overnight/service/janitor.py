@@ -80,7 +80,7 @@ class Janitor:
     async def clear_folder(self, job_id: str) -> None:
         """Remove what is left of a job on disk, if it has ended and nobody can want it."""
         job = await self._database.read(partial(_find, job_id=job_id))
-        if job is not None and job.status in TERMINAL and not _is_evidence(job):
+        if job is not None and job.status in TERMINAL and not is_evidence(job):
             await self._thread.run(partial(self._blobs.remove_job, job_id))
 
     async def _clear_folders(self) -> None:
@@ -89,7 +89,7 @@ class Janitor:
             await self.clear_folder(name)
 
 
-def _is_evidence(job: Job) -> bool:
+def is_evidence(job: Job) -> bool:
     """What a job was made from that failed after it was accepted tells what went wrong."""
     return job.status is JobStatus.FAILED and JobStatus.IN_PROGRESS in job.entered_at
 

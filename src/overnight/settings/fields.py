@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from types import NoneType
 from typing import Annotated, Final, get_args, get_origin
 
@@ -112,6 +113,8 @@ def wanted(info: FieldInfo, *, member: bool = False) -> str:
         kind = _bare(inner)
     if _model_in(kind) is not None:
         return "a table"
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return f"one of {', '.join(str(one.value) for one in kind)}"
     return f"{_KINDS.get(kind, 'text')}{_within(info)}"
 
 

@@ -1,7 +1,7 @@
 """Bring a database file to the schema of this program; the only module that imports Alembic."""
 
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from alembic import command
 from alembic.config import Config
@@ -30,15 +30,38 @@ def migrate(path: Path) -> None:
         engine.dispose()
 
 
-def _upgrade(connection: Connection, path: Path) -> None:
+class Schema(NamedTuple):
+    """Revisions: that of the database (none when it is empty), this program's newest, and all."""
+
+    present: frozenset[str]
+    newest: str
+    known: frozenset[str]
+
+
+def schema(connection: Connection) -> Schema:
+    """Reads only."""
+    scripts = ScriptDirectory.from_config(_config())
+    return Schema(
+        frozenset(MigrationContext.configure(connection).get_current_heads()),
+        scripts.get_current_head() or "",
+        frozenset(script.revision for script in scripts.walk_revisions()),
+    )
+
+
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    present = set(MigrationContext.configure(connection).get_current_heads())
-    if not present <= known:
+    return config
+
+
+def _upgrade(connection: Connection, path: Path) -> None:
+    found = schema(connection)
+    if not found.present <= found.known:
         raise ConfigurationError(
             f"{path} was written by a newer version of Overnight (schema "
-            f"{', '.join(sorted(present - known))}); upgrade Overnight, or use another data folder."
+            f"{', '.join(sorted(found.present - found.known))}); upgrade Overnight, "
+            "or use another data folder."
         )
+    config = _config()
+    config.attributes["connection"] = connection
     command.upgrade(config, "head")

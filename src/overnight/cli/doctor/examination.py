@@ -1,0 +1,79 @@
+"""All checks in their order, each group begun only when it is its turn."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Final
+
+from overnight.cli.doctor import database, folder, machine, troubles, upstreams
+from overnight.cli.doctor.finding import Finding, ok, warn
+from overnight.domain.errors import OvernightError
+from overnight.node import database_path
+from overnight.settings import Loaded, Settings, UpstreamSettings
+from overnight.store import inspection, lanes
+from overnight.store.inspection import ReadOnlyDatabase
+
+_NO_UPSTREAM: Final = "Name one with --upstream URL; `overnight sim` is a simulated one."
+
+
+def examine(
+    loaded: Loaded, wish: upstreams.Wish, *, quick: bool
+) -> Iterator[tuple[str, Iterator[Finding]]]:
+    """Names of groups, and what is found in them while it is read."""
+    settings = loaded.settings
+    service = folder.service_in(settings.data_dir)
+    yield "Program", machine.program(loaded)
+    if not folder.is_there(settings.data_dir):
+        yield "Data folder", folder.place(settings.data_dir)
+        yield "Upstreams", _upstreams(settings.upstreams, (), wish)
+        yield "Limits", machine.limits(settings.upstreams, service.pids)
+        return
+    with closing(ReadOnlyDatabase(database_path(settings))) as reader:
+        yield "Data folder", _data_folder(settings, service, reader)
+        yield "Database", database.database(reader, running=service.running, quick=quick)
+        yield "Stored bytes", database.stored_bytes(reader, settings.data_dir, quick=quick)
+        last = _used_last(reader)
+        yield "Upstreams", _upstreams(settings.upstreams, last, wish)
+        yield "Limits", machine.limits(settings.upstreams or last, service.pids)
+        yield "Newest errors", _newest_errors(settings, service, reader)
+
+
+def _data_folder(
+    settings: Settings, service: folder.Service, reader: ReadOnlyDatabase
+) -> Iterator[Finding]:
+    yield from folder.place(settings.data_dir)
+    try:
+        live_input_bytes = reader.read(inspection.live_input_bytes)
+    except OvernightError:
+        live_input_bytes = 0  # The group about the database says why.
+    yield folder.room(settings.data_dir, live_input_bytes)
+    yield folder.service_finding(service, settings.data_dir)
+
+
+def _used_last(reader: ReadOnlyDatabase) -> tuple[UpstreamSettings, ...]:
+    """Without a configuration at hand: those the service had, as far as it wrote them down."""
+    try:
+        urls = sorted({lane.url for lane in reader.read(lanes.all)})
+    except OvernightError:
+        return ()
+    return tuple(UpstreamSettings(url=url) for url in urls)
+
+
+def _upstreams(
+    configured: Sequence[UpstreamSettings],
+    used_last: Sequence[UpstreamSettings],
+    wish: upstreams.Wish,
+) -> Iterator[Finding]:
+    if configured:
+        yield from upstreams.upstreams(configured, wish)
+    elif used_last:
+        yield ok("source", "as the service had them; their keys and limits are not known here")
+        yield from upstreams.upstreams(used_last, wish)
+    else:
+        yield warn("models", "no upstream is configured", _NO_UPSTREAM)
+
+
+def _newest_errors(
+    settings: Settings, service: folder.Service, reader: ReadOnlyDatabase
+) -> Iterator[Finding]:
+    yield from troubles.recorded(reader, running=service.running)
+    yield troubles.logged(settings.data_dir)
