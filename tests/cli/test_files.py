@@ -57,9 +57,10 @@ def test_list(server: ServiceProcess) -> None:
     listed = json.loads(files(server, "list", "--limit", 3, "--json").out)
     assert [file["id"] for file in listed["files"]] == newest
     header, row = files(server, "list", "--limit", 1).out.splitlines()
-    assert header.split("\t") == ["id", "name", "size", "purpose", "age"]
+    assert header.split("\t") == ["id", "name", "size", "age", "purpose"]
     size = Path("2.jsonl").stat().st_size
-    assert row.split("\t")[:4] == [newest[0], "2.jsonl", str(size), "batch"]
+    fields = row.split("\t")
+    assert fields[:3] + fields[4:] == [newest[0], "2.jsonl", str(size), "batch"]
 
 
 @pytest.mark.parametrize("columns", [60, 80, 132])

@@ -104,7 +104,7 @@ def test_show(server: ServiceProcess) -> None:
     lines = [line.split(maxsplit=1) for line in jobs(server, "show", job_id).out.splitlines()]
     assert lines[0] == [job_id, "completed"]
     assert ["endpoint", "/v1/chat/completions"] in lines
-    assert ["progress", "100% of 3: 3 requests, 2 succeeded, 1 failed"] in lines
+    assert ["progress", "100% of 3 requests, 2 succeeded, 1 failed"] in lines
     assert {"tokens", "created", "ended", "input", "output", "errors"} <= {one[0] for one in lines}
 
 

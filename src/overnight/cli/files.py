@@ -1,7 +1,6 @@
 """`overnight files …`: the files of a server."""
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -166,15 +165,13 @@ def _print_files(files: "Sequence[FileView]") -> None:
     from overnight.cli.tables import Column, print_table
 
     columns = [
-        Column("id", whole=True),
-        Column("name"),
-        Column("size", right=True, whole=True),
-        Column("purpose", width_from=90),
-        Column("age", whole=True),
+        Column("id"),
+        Column("name", shortened=True),
+        Column("size", right=True),
+        Column("age"),
+        Column("purpose"),
     ]
     print_table(columns, map(_row, files))
-    if not files:
-        print("no files", file=sys.stderr)
 
 
 def _row(file: "FileView") -> "list[Cell]":
@@ -186,8 +183,8 @@ def _row(file: "FileView") -> "list[Cell]":
         Cell.text(file.id),
         Cell.text(file.name),
         size,
-        Cell.text(file.purpose),
         Cell.age(file.created_at),
+        Cell.text(file.purpose),
     ]
 
 

@@ -238,25 +238,26 @@ def progress(job: "JobView") -> str:
     """Such as `12% of 10,000`, or `-` while nobody knows."""
     if not job.total:
         return "-"
-    done = (job.succeeded or 0) + (job.failed or 0)
-    # Rounded down: 100 % is said of nothing but the whole.
-    return f"{100 * done // job.total}% of {job.total:,}"
+    return f"{percent(job)}% of {job.total:,}"
+
+
+def percent(job: "JobView") -> int:
+    """Rounded down: 100 % is said of nothing but the whole."""
+    return 100 * ((job.succeeded or 0) + (job.failed or 0)) // (job.total or 1)
 
 
 def _print_jobs(jobs: "Sequence[JobView]") -> None:
     from overnight.cli.tables import Column, print_table
 
     columns = [
-        Column("id", whole=True),
-        Column("status", whole=True),
+        Column("id"),
+        Column("status"),
         Column("progress"),
         Column("failed", right=True),
         Column("age"),
-        Column("model", width_from=100),
+        Column("model", shortened=True),
     ]
     print_table(columns, map(_row, jobs))
-    if not jobs:
-        print("no jobs", file=sys.stderr)
 
 
 def _row(job: "JobView") -> "list[Cell]":
@@ -283,9 +284,9 @@ def _print_job(job: "JobView") -> None:
         [
             ("endpoint", job.endpoint),
             ("model", job.model),
-            ("progress", f"{progress(job)}: {counts(job)}" if job.total else None),
+            ("progress", f"{percent(job)}% of {counts(job)}" if job.total else None),
             ("tokens", tokens_in_words(job)),
-            ("waiting", job.waiting_for),
+            ("waiting", (job.waiting_for or "").removeprefix("waiting: ")),
             ("created", moment(job.created_at)),
             ("expires", None if job.ended else moment(job.deadline)),
             ("ended", moment(job.ended_at)),

@@ -1,13 +1,14 @@
 """What is listed: columns for people on a terminal, fields between tabs for everything else."""
 
+import shutil
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
-from overnight.cli.faults import printable
+from overnight.cli.faults import cells, colours_wanted, printable
 
 _STYLES: Final = {
     "completed": "green",
@@ -20,6 +21,9 @@ _STYLES: Final = {
 }
 """Of the statuses that have a colour."""
 
+_CODES: Final = {"dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_GAP: Final = "  "
+_SHORTENED_MIN: Final = 10
 _UNITS: Final = (("day", 86_400), ("h", 3_600), ("min", 60))
 
 
@@ -48,51 +52,83 @@ class Cell:
 @dataclass(frozen=True, slots=True)
 class Column:
     name: str
-    whole: bool = False
-    """Never shortened, because it is there to be copied."""
     right: bool = False
-    width_from: int = 0
-    """Left out on narrower terminals."""
+    shortened: bool = False
+    """Gives way on a narrow terminal. Others are there to be copied or compared."""
 
 
 def print_table(
-    columns: Sequence[Column], rows: Iterable[Sequence[Cell]], stream: TextIO | None = None
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[Cell]],
+    stream: TextIO | None = None,
 ) -> None:
-    """Fits the terminal; without one, a line of names and a line for each row, tabs between."""
+    """Fits the terminal; without one, a line of names and a line for each row, tabs between.
+
+    The columns come in the order of their importance: the last ones go where there is no room.
+    """
     stream = stream or sys.stdout
     if stream.isatty():
-        _print_columns(columns, rows, stream)
+        for line in _fitted(columns, list(rows), Paint(stream), _width()):
+            print(line, file=stream)
         return
     print(*(column.name for column in columns), sep="\t", file=stream)
     for row in rows:
         print(*(printable(cell.exact) for cell in row), sep="\t", file=stream)
 
 
-def _print_columns(
-    columns: Sequence[Column], rows: Iterable[Sequence[Cell]], stream: TextIO
-) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(file=stream, highlight=False)
-    shown = [
-        (at, column) for at, column in enumerate(columns) if console.width >= column.width_from
+def _fitted(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], paint: "Paint", width: int
+) -> Iterator[str]:
+    widths = [
+        max([cells(column.name), *(cells(printable(row[at].shown)) for row in rows)])
+        for at, column in enumerate(columns)
     ]
-    rows = list(rows)
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
-    for at, column in shown:
-        widest = max((len(row[at].shown) for row in rows), default=0)
-        table.add_column(
-            column.name.replace("_", " "),
-            no_wrap=True,
-            justify="right" if column.right else "left",
-            min_width=widest if column.whole else None,
+    least = [
+        min(wanted, _SHORTENED_MIN) if column.shortened else wanted
+        for column, wanted in zip(columns, widths, strict=True)
+    ]
+    count = len(columns)
+    while count > 1 and _total(least[:count]) > width:
+        count -= 1
+    for at in range(count):
+        spare = width - _total(widths[:count])
+        widths[at] = max(least[at], widths[at] + min(0, spare))
+    header = [Cell(column.name, column.name, "dim") for column in columns]
+    for row in (header, *rows):
+        padded = (
+            paint(_padded(printable(cell.shown), wanted, right=column.right), cell.style)
+            for cell, wanted, column in zip(row[:count], widths, columns, strict=False)
         )
-    for row in rows:
-        cells = (row[at] for at, _ in shown)
-        table.add_row(*(Text(printable(cell.shown), style=cell.style) for cell in cells))
-    console.print(table)
+        yield _GAP.join(padded).rstrip()
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _padded(text: str, width: int, *, right: bool) -> str:
+    if cells(text) > width:
+        while cells(text) > width - 1:
+            text = text[:-1]
+        text += "…"
+    blank = " " * (width - cells(text))
+    return blank + text if right else text + blank
+
+
+def _width() -> int:
+    return shutil.get_terminal_size().columns
+
+
+@dataclass(frozen=True, slots=True)
+class Paint:
+    """Colours, on terminals that may have them."""
+
+    stream: TextIO
+
+    def __call__(self, text: str, style: str) -> str:
+        if not (style and self.stream.isatty() and colours_wanted()):
+            return text
+        return f"\x1b[{_CODES[style]}m{text}\x1b[0m"
 
 
 def print_details(
@@ -106,19 +142,9 @@ def print_details(
         print(f"  {name:{width}}  {printable(value)}")
 
 
-def painted(status: str, stream: TextIO | None = None) -> str:
-    """The status in its colour, if the stream is a terminal that may have colours."""
-    stream = stream or sys.stdout
-    style = style_of(status)
-    if not (style and stream.isatty()):
-        return status
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(file=stream, highlight=False)
-    with console.capture() as capture:
-        console.print(Text(status, style=style), end="")
-    return capture.get()
+def painted(status: str) -> str:
+    """The status for standard output, in its colour."""
+    return Paint(sys.stdout)(status, style_of(status))
 
 
 def style_of(status: str) -> str:
