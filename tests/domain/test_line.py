@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from overnight.domain.excerpts import EXCERPT_CHARACTERS_MAX
 from overnight.domain.line import CheckedLine, LineChecker
-from overnight.domain.line_faults import EXCERPT_CHARACTERS_MAX
 from overnight.domain.request import Fault, LineRules
 
 CHAT = "/v1/chat/completions"
@@ -48,7 +48,7 @@ def changed(**fields: Any) -> bytes:
 
 
 def body(**fields: Any) -> bytes:
-    return changed(body={"model": "m"} | fields)
+    return changed(body={"model": "m", "messages": []} | fields)
 
 
 def parts(line: bytes, checked: CheckedLine) -> tuple[bytes, bytes]:
@@ -92,7 +92,40 @@ def test_method_and_url_are_needed_only_when_routed(fields: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("url", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"])
 def test_without_an_endpoint_every_known_one_is_fine(url: str) -> None:
-    assert accepted(changed(url=url), ANY_ENDPOINT).url == url
+    request = {"model": "m", "messages": [], "prompt": "", "input": ""}
+    assert accepted(changed(url=url, body=request), ANY_ENDPOINT).url == url
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "content", "fine"),
+    [
+        (CHAT, "messages", True),
+        (CHAT, "prompt", False),
+        ("/v1/completions", "prompt", True),
+        ("/v1/completions", "prompt_embeds", True),
+        ("/v1/completions", "messages", False),
+        ("/v1/embeddings", "input", True),
+        ("/v1/embeddings", "messages", True),
+        ("/v1/embeddings", "prompt", False),
+        ("/v1/rerank", "query", True),
+        (None, "input", True),
+        (None, "prompt_embeds", True),
+        (None, "text", False),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("model_first", [True, False])
+def test_a_body_has_what_its_endpoint_works_on(
+    endpoint: str | None, content: str, *, fine: bool, named: bool, model_first: bool
+) -> None:
+    request = {"model": "m", content: "x"} if model_first else {content: "x", "model": "m"}
+    line = changed(body=request, url=endpoint if named and endpoint else ...)
+    if fine:
+        accepted(line, LineRules(endpoint))
+    else:
+        fault = refused(line, LineRules(endpoint))
+        assert fault.code == "invalid_request"
+        assert "It needs one of" in fault.message or "is missing" in fault.message
 
 
 def test_line_separators_of_unicode_are_characters_like_others() -> None:
@@ -101,26 +134,28 @@ def test_line_separators_of_unicode_are_characters_like_others() -> None:
 
 
 def test_of_a_key_that_appears_twice_the_last_counts() -> None:
-    line = b'{"custom_id":"a","custom_id":"b","body":{},"body":{"model":1,"model":"m"}}'
+    line = (
+        b'{"custom_id":"a","custom_id":"b","body":{},"body":{"model":1,"model":"m","messages":[]}}'
+    )
     checked = accepted(line)
-    assert parts(line, checked) == (b'"b"', b'{"model":1,"model":"m"}')
+    assert parts(line, checked) == (b'"b"', b'{"model":1,"model":"m","messages":[]}')
     assert checked.model == "m"
 
 
 REFUSALS = [
     # line, code, param, a part of the message
-    (b"{", "invalid_json_line", None, "truncated"),
+    (b"{", "invalid_json_line", None, "ends too early"),
     (b"nonsense", "invalid_json_line", None, "parseable"),
     (b"[1]", "invalid_json_line", None, "not a JSON object"),
     (b'"text"', "invalid_json_line", None, "not a JSON object"),
-    (json.dumps(GOOD).encode() + b"x", "invalid_json_line", None, "trailing"),
-    (json.dumps(GOOD).encode() * 2, "invalid_json_line", None, "trailing"),
-    (json.dumps(GOOD).encode() + b"}", "invalid_json_line", None, "trailing"),
-    (body(temperature=float("nan")), "invalid_json_line", None, "invalid character"),
-    (body(temperature=float("inf")), "invalid_json_line", None, "invalid character"),
-    (changed(custom_id="\ud800"), "invalid_json_line", None, "hex escape"),
+    (json.dumps(GOOD).encode() + b"x", "invalid_json_line", None, "has ended"),
+    (json.dumps(GOOD).encode() * 2, "invalid_json_line", None, "second object"),
+    (json.dumps(GOOD).encode() + b"}", "invalid_json_line", None, "has ended"),
+    (body(temperature=float("nan")), "invalid_json_line", None, "a number or null"),
+    (body(temperature=float("inf")), "invalid_json_line", None, "a number or null"),
+    (changed(custom_id="\ud800"), "invalid_json_line", None, "surrogate"),
     (body(note="\udc00"), "invalid_json_line", None, "surrogate"),
-    (changed().replace(b'"a"', b'"a\tb"'), "invalid_json_line", None, "invalid character"),
+    (changed().replace(b'"a"', b'"a\tb"'), "invalid_json_line", None, "escaped"),
     (changed().replace(b"[]", b"[" * 100_000), "invalid_json_line", None, "nested"),
     (changed().replace(b'"m"', b'"\xff"'), "invalid_utf8", None, "0xff"),
     (changed().replace(b"[]", b'["\xc0\xaf"]'), "invalid_utf8", None, "0xc0"),
@@ -149,6 +184,9 @@ REFUSALS = [
     (body(model=None), "invalid_request", "body.model", "missing"),
     (body(model=""), "invalid_request", "body.model", "not empty"),
     (body(model=["m"]), "invalid_request", "body.model", "not empty"),
+    (changed(body='{"model": "m"}'), "invalid_request", "body", "string that holds JSON"),
+    (changed(body={"model": "m"}), "invalid_request", "body.messages", CHAT),
+    (changed(body={"model": "m", "input": "x"}), "invalid_request", "body.messages", "embeddings"),
     (body(stream=True), "streaming_unsupported", "body.stream", "false"),
     (body(stream="yes"), "streaming_unsupported", "body.stream", "false"),
     (body(stream=1), "streaming_unsupported", "body.stream", "false"),
@@ -193,6 +231,40 @@ def test_an_excerpt_shows_the_place_of_the_fault() -> None:
     assert "oops" in (fault.excerpt or "")
 
 
+@pytest.mark.parametrize(
+    ("line", "marked"),
+    [
+        (changed(method="GET"), '"GET"'),
+        (changed(url="/v2"), '"/v2"'),
+        (changed(custom_id=5), "5"),
+        (body(stream=True), "true"),
+        (body(model=7, n=7), "7"),
+        (changed().replace(b'"m"', b'"\xff"'), "�"),
+        (body(note="y" * 500).replace(b"}}", b", oops}}"), "oops"),
+    ],
+)
+def test_a_mark_shows_what_is_wrong(line: bytes, marked: str) -> None:
+    fault = refused(line)
+    assert fault.excerpt is not None
+    assert fault.marked is not None
+    assert fault.excerpt[slice(*fault.marked)] == marked
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"messages": []}, "fine-tuning example"),
+        ({"custom_id": "a", "model": "m", "messages": []}, "bare request body"),
+        ({"custom_id": "a", "params": {}}, "Anthropic"),
+        ({"custom_id": "a", "response": {}}, "a result"),
+    ],
+)
+def test_what_a_line_is_instead_is_named(fields: dict[str, Any], said: str) -> None:
+    fault = refused(json.dumps(fields).encode())
+    assert fault.code == "missing_required_parameter"
+    assert said in fault.message
+
+
 def test_a_fault_deep_in_a_body_is_found_at_any_depth_the_decoder_allows() -> None:
     for depth in range(850, 1100, 5):
         line = changed().replace(b"[]", b"[" * depth + b"]" * depth)
@@ -207,7 +279,7 @@ JSON_VALUES = st.recursive(
     max_leaves=12,
 )  # fmt: skip
 BODIES = st.dictionaries(st.text(), JSON_VALUES, max_size=5).map(
-    lambda fields: {**fields, "model": "m", "stream": False}
+    lambda fields: {**fields, "model": "m", "messages": [], "stream": False}
 )
 IDS = st.text(min_size=1, max_size=40)
 
@@ -220,7 +292,11 @@ IDS = st.text(min_size=1, max_size=40)
     separators=st.sampled_from([(",", ":"), (", ", ": "), (" , ", " : ")]),
 )
 @example(
-    '"body":{', {"model": "m"}, ["custom_id", "method", "url", "body", "extra"], True, (",", ":")
+    '"body":{',
+    {"model": "m", "messages": []},
+    ["custom_id", "method", "url", "body", "extra"],
+    True,
+    (",", ":"),
 )
 def test_the_places_of_a_line_hold_what_was_written(
     custom_id: str,
@@ -247,7 +323,9 @@ def test_garbage_is_refused_and_never_raises(line: bytes) -> None:
 @given(st.data())
 def test_a_damaged_line_is_judged_as_json_judges_it(data: st.DataObject) -> None:
     """Whatever way a line is recognised, what is accepted is JSON and says the same to others."""
-    line = bytearray(changed(custom_id="id", body={"model": "m", "n": [1, "é", {"a": None}]}))
+    line = bytearray(
+        changed(custom_id="id", body={"model": "m", "messages": [1, "é", {"a": None}]})
+    )
     position = data.draw(st.integers(0, len(line) - 1))
     line[position : position + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
     checked = check(bytes(line))

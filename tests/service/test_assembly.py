@@ -39,7 +39,7 @@ class Job:
         disk.make_folder(self.segments)
         with closing(disk.create(self._input)) as file:
             lines = [
-                {"custom_id": f"ü{number}", "body": {"model": model}}
+                {"custom_id": f"ü{number}", "body": {"model": model, "messages": []}}
                 for number, model in enumerate(models, 1)
             ]
             file.append([json.dumps(line).encode() + b"\n" for line in lines])

@@ -114,7 +114,7 @@ def test_a_file_in_gives_a_file_out_in_its_order_and_nothing_else(folder: Path) 
 
 def test_failures_go_to_a_file_of_their_own_in_a_folder_that_is_made(folder: Path) -> None:
     lines = (folder / "in.jsonl").read_bytes().splitlines(keepends=True)
-    lines[1] = b'{"custom_id":"bad","body":{"model":"sim"}}\n'
+    lines[1] = b'{"custom_id":"bad","body":{"model":"sim","messages":[]}}\n'
     (folder / "in.jsonl").write_bytes(b"".join(lines))
     errors = folder / "not" / "yet" / "there.jsonl"
     result = run(folder, errors=errors)
@@ -123,7 +123,7 @@ def test_failures_go_to_a_file_of_their_own_in_a_folder_that_is_made(folder: Pat
 
 
 def test_a_refused_input_leaves_nothing_behind(folder: Path) -> None:
-    (folder / "in.jsonl").write_bytes(b"nonsense\n")
+    (folder / "in.jsonl").write_bytes(b"{nonsense\n")
     engine = SimEngine()
     result = run(folder, engine)
     assert [fault.line for fault in result.faults] == [1]
@@ -219,7 +219,7 @@ def test_a_finished_run_says_so_and_sends_nothing(folder: Path) -> None:
 
 
 def test_so_does_one_whose_every_request_failed(folder: Path) -> None:
-    (folder / "in.jsonl").write_bytes(b'{"custom_id":"bad","body":{"model":"sim"}}\n')
+    (folder / "in.jsonl").write_bytes(b'{"custom_id":"bad","body":{"model":"sim","messages":[]}}\n')
     assert run(folder).counts.failed == 1
     assert run(folder).already
 
@@ -257,7 +257,7 @@ def test_a_file_put_in_the_way_since_is_not_overwritten_by_resuming(folder: Path
 
 
 def test_the_errors_of_a_finished_run_do_not_vouch_for_another_output(folder: Path) -> None:
-    (folder / "in.jsonl").write_bytes(b'{"custom_id":"bad","body":{"model":"sim"}}\n')
+    (folder / "in.jsonl").write_bytes(b'{"custom_id":"bad","body":{"model":"sim","messages":[]}}\n')
     run(folder)
     (folder / "out.jsonl").write_bytes(b"mine\n")
     with pytest.raises(ConfigurationError, match=r"out\.jsonl exists"):
@@ -284,7 +284,7 @@ def start(disk: Disk, network: FakeNetwork, folder: Path = Path("run")) -> Calla
 def killed_world(count: int) -> tuple[MemoryDisk, FakeNetwork, FakeUpstream]:
     disk, network = MemoryDisk(), FakeNetwork()
     disk.files[Path("run/in.jsonl")] = bytearray(
-        input_lines([{"model": "m", "n": number} for number in range(1, count + 1)])
+        input_lines([{"model": "m", "messages": [], "n": number} for number in range(1, count + 1)])
     )
     engine = network.upstream(
         "gpu", lambda sent: Respond(400 if sent.number % 5 == 0 else 200, after_seconds=0.03)

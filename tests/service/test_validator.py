@@ -21,7 +21,11 @@ BOM = b"\xef\xbb\xbf"
 
 
 def line(custom_id: str, model: str = "m", **fields: Any) -> bytes:
-    written = {"custom_id": custom_id, **fields, "body": {"model": model, "of": custom_id}}
+    written = {
+        "custom_id": custom_id,
+        **fields,
+        "body": {"model": model, "messages": [], "of": custom_id},
+    }
     return json.dumps(written, ensure_ascii=False).encode()
 
 
@@ -194,7 +198,7 @@ def test_faults_come_in_the_order_of_lines(
 
 
 def test_a_full_report_ends_the_reading(bench: Bench) -> None:
-    faults = bench.refused(joined(*[b"nonsense"] * (FAULTS_MAX + 500)))
+    faults = bench.refused(joined(*[b"{nonsense"] * (FAULTS_MAX + 500)))
     assert [fault.line for fault in faults] == list(range(1, FAULTS_MAX + 1))
 
 

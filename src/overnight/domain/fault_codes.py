@@ -27,14 +27,18 @@ class FaultCode(StrEnum):
     )
     NOT_JSONL = (
         "not_jsonl",
-        "The file as a whole is something else: compressed, a table, UTF-16, one JSON array, "
-        "JSON over several lines, Python literals, a web page.",
+        (
+            "The file as a whole is something else: compressed, a table, UTF-16, one JSON array, "
+            "JSON over several lines, Python literals, a web page."
+        ),
         "Convert it to one JSON object per line in UTF-8; the message says how.",
     )
     NOT_REQUESTS = (
         "not_requests",
-        "The lines are JSON, but of another kind: fine-tuning examples, results of a batch, "
-        "bare request bodies, another vendor's batch format.",
+        (
+            "The lines are JSON, but of another kind: fine-tuning examples, results of a batch, "
+            "bare request bodies, another vendor's batch format."
+        ),
         'Wrap each request: `{"custom_id": …, "method": "POST", "url": …, "body": {…}}`.',
     )
     INVALID_JSON_LINE = (
@@ -54,14 +58,18 @@ class FaultCode(StrEnum):
     )
     MISSING_REQUIRED_PARAMETER = (
         "missing_required_parameter",
-        "`custom_id` or `body` is missing or null; in a job of the OpenAI API also `method` or "
-        "`url`.",
+        (
+            "`custom_id` or `body` is missing or null; in a job of the OpenAI API also `method` or "
+            "`url`."
+        ),
         "Add the field.",
     )
     INVALID_CUSTOM_ID = (
         "invalid_custom_id",
-        "`custom_id` is not a string, is empty, or is longer than "
-        "`limits.custom_id_bytes_max` bytes.",
+        (
+            "`custom_id` is not a string, is empty, or is longer than "
+            "`limits.custom_id_bytes_max` bytes."
+        ),
         "Give each line a short string of its own.",
     )
     DUPLICATE_CUSTOM_ID = (
@@ -81,8 +89,10 @@ class FaultCode(StrEnum):
     )
     INVALID_REQUEST = (
         "invalid_request",
-        "`body` is not an object, names no model, or lacks what its endpoint works on "
-        "(`messages`, `prompt` or `input`); or the input file is gone (`file_id`).",
+        (
+            "`body` is not an object, names no model, or lacks what its endpoint works on "
+            "(`messages`, `prompt` or `input`); or the input file is gone (`file_id`)."
+        ),
         "Write the body as the endpoint takes it.",
     )
     STREAMING_UNSUPPORTED = (

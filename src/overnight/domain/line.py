@@ -12,10 +12,11 @@ import msgspec
 from msgspec import Raw
 
 from overnight.domain import line_faults
-from overnight.domain.line_faults import is_given
+from overnight.domain.line_body import HeadDecode, head_decode, model_of, text
+from overnight.domain.line_faults import CONTENT_OF, Refused, is_given
 from overnight.domain.request import Fault, LineRules
 
-ENDPOINTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+ENDPOINTS: Final = tuple(CONTENT_OF)
 """What a line's `url` may be when the job names no endpoint."""
 
 _ABSENT: Final = Raw(b"")
@@ -37,13 +38,6 @@ class CheckedLine(msgspec.Struct, frozen=True, gc=False):
     url: str | None
 
 
-class _Head(msgspec.Struct, gc=False):
-    """What a good body says about itself."""
-
-    model: str
-    stream: bool | None = None
-
-
 class _Fields(msgspec.Struct, gc=False):
     """A line's fields as written, whatever their types."""
 
@@ -53,36 +47,22 @@ class _Fields(msgspec.Struct, gc=False):
     body: Raw = _ABSENT
 
 
-class _HeadFields(msgspec.Struct, gc=False):
-    """The same of a body."""
-
-    model: Raw = _ABSENT
-    stream: Raw = _ABSENT
-
-
-class _Refused(Exception):  # noqa: N818  never leaves this module
-    """Ends the examination of a line at its first fault."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.message)
-        self.fault = fault
-
-
-_decode_head: Final = msgspec.json.Decoder(_Head).decode
 _decode_fields: Final = msgspec.json.Decoder(_Fields).decode
-_decode_head_fields: Final = msgspec.json.Decoder(_HeadFields).decode
-_decode_string: Final = msgspec.json.Decoder(str).decode
 
 
 class LineChecker:
     """Checks lines against one set of rules."""
 
     def __init__(self, rules: LineRules) -> None:
+        self._endpoint = rules.endpoint
         self._endpoints = ENDPOINTS if rules.endpoint is None else (rules.endpoint,)
         self._routed = rules.routed
         self._line_bytes_max = rules.line_bytes_max
         self._custom_id_bytes_max = rules.custom_id_bytes_max
-        self._urls = {url.encode(): url for url in self._endpoints}
+        self._routes: dict[bytes | None, tuple[HeadDecode, str | None]] = {
+            url.encode(): (head_decode(url), url) for url in self._endpoints
+        }
+        self._routes[None] = head_decode(rules.endpoint), None
         self._match_opening = _usual_opening(rules, self._endpoints).match
 
     def check(self, line: bytes, number: int) -> CheckedLine | Fault | None:
@@ -101,12 +81,13 @@ class LineChecker:
             and (line.isascii() or _is_utf8(line))
         ):
             body_offset = opening.end()
+            custom_id, path = opening.groups()
+            decode, url = self._routes[path]
             try:
-                head = _decode_head(line[body_offset:-1])
+                head = decode(line[body_offset:-1])
             except (msgspec.DecodeError, RecursionError):
                 return self._examine(line, number)
             if head.model and not head.stream:
-                custom_id, url = opening.groups()
                 return CheckedLine(
                     head.model,
                     custom_id,
@@ -114,7 +95,7 @@ class LineChecker:
                     len(line) - 1 - body_offset,
                     opening.start(1) - 1,
                     len(custom_id) + 2,
-                    self._urls[url] if url else None,
+                    url,
                 )
         return self._examine(line, number)
 
@@ -123,7 +104,7 @@ class LineChecker:
             return None
         try:
             return self._parts(line)
-        except _Refused as refused:
+        except Refused as refused:
             fault = refused.fault
         except UnicodeDecodeError as error:
             fault = line_faults.not_utf8(line, error)
@@ -134,19 +115,19 @@ class LineChecker:
         return msgspec.structs.replace(fault, line=number)
 
     def _parts(self, line: bytes) -> CheckedLine:
-        """Raises at the first fault: `_Refused`, or what the decoders raise."""
+        """Raises at the first fault: `Refused`, or what the decoders raise."""
         if len(line) > self._line_bytes_max:
-            raise _Refused(line_faults.too_long(line, self._line_bytes_max))
+            raise Refused(line_faults.too_long(line, self._line_bytes_max))
         if not line.isascii():
             # The decoder skips what it is not asked for without checking its UTF-8.
             str(line, "utf-8")
         fields = _decode_fields(line)
         token = bytes(fields.custom_id)
-        custom_id = self._custom_id(token)
-        self._check_method(bytes(fields.method))
-        url = self._url(bytes(fields.url))
+        custom_id = self._custom_id(line, token)
+        self._check_method(line, bytes(fields.method))
+        url = self._url(line, bytes(fields.url))
         body = bytes(fields.body)
-        model = _model(body)
+        model = model_of(line, body, url or self._endpoint)
         return CheckedLine(
             model,
             custom_id,
@@ -157,21 +138,21 @@ class LineChecker:
             url,
         )
 
-    def _custom_id(self, token: bytes) -> bytes:
-        custom_id = _text(token)
+    def _custom_id(self, line: bytes, token: bytes) -> bytes:
+        custom_id = text(token)
         if not 0 < len(custom_id) <= self._custom_id_bytes_max:
-            raise _Refused(line_faults.bad_custom_id(token, self._custom_id_bytes_max))
+            raise Refused(line_faults.bad_custom_id(line, token, self._custom_id_bytes_max))
         return custom_id
 
-    def _check_method(self, token: bytes) -> None:
-        if token != b'"POST"' and (is_given(token) or self._routed) and _text(token) != b"POST":
-            raise _Refused(line_faults.bad_method(token))
+    def _check_method(self, line: bytes, token: bytes) -> None:
+        if token != b'"POST"' and (is_given(token) or self._routed) and text(token) != b"POST":
+            raise Refused(line_faults.bad_method(line, token))
 
-    def _url(self, token: bytes) -> str | None:
-        url = self._urls.get(_text(token))
-        if url is None and (is_given(token) or self._routed):
-            raise _Refused(line_faults.bad_url(token, self._endpoints))
-        return url
+    def _url(self, line: bytes, token: bytes) -> str | None:
+        route = self._routes.get(text(token))
+        if route is None and (is_given(token) or self._routed):
+            raise Refused(line_faults.bad_url(line, token, self._endpoints))
+        return None if route is None else route[1]
 
 
 def _usual_opening(rules: LineRules, endpoints: tuple[str, ...]) -> re.Pattern[bytes]:
@@ -186,27 +167,6 @@ def _usual_opening(rules: LineRules, endpoints: tuple[str, ...]) -> re.Pattern[b
     )
 
 
-def _model(body: bytes) -> str:
-    """The model a body asks for; raises `_Refused` for what no body may say."""
-    if body[:1] != b"{":
-        raise _Refused(line_faults.bad_body(body))
-    try:
-        head = _decode_head(body)
-        if head.model and not head.stream:
-            return head.model
-    except msgspec.ValidationError:
-        pass  # A field has another type; which one is found out below.
-    fields = _decode_head_fields(body)
-    stream = bytes(fields.stream)
-    if is_given(stream) and stream != b"false":
-        raise _Refused(line_faults.streaming(stream))
-    token = bytes(fields.model)
-    model = _text(token)
-    if not model:
-        raise _Refused(line_faults.bad_model(token))
-    return model.decode()
-
-
 def _locate(line: bytes, part: bytes, key: bytes) -> int:
     """Where `part` lies in `line`; where it lies twice, either has the same bytes.
 
@@ -219,13 +179,6 @@ def _locate(line: bytes, part: bytes, key: bytes) -> int:
     if line.startswith(part, guess + 1):
         return guess + 1
     return line.find(part)
-
-
-def _text(token: bytes) -> bytes:
-    """The value of a JSON string in UTF-8; empty for any other token."""
-    if token[:1] != b'"':
-        return b""
-    return _decode_string(token).encode() if b"\\" in token else token[1:-1]
 
 
 def _is_utf8(line: bytes) -> bool:

@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import msgspec
 from xxhash import xxh3_64_intdigest, xxh3_128
 
+from overnight.domain import line_faults
+from overnight.domain.fault_codes import FaultCode
+from overnight.domain.file_format import HEAD_BYTES, foreign_format
 from overnight.domain.line import CheckedLine, LineChecker
-from overnight.domain.line_faults import shortened
 from overnight.domain.plan import RECORD, CutShard, ShardCutter, ShardPlan
 from overnight.domain.request import FAULTS_MAX, Fault, LineRules
 from overnight.seams import AppendFile, ReadFile
@@ -18,7 +21,6 @@ MODELS_MAX: Final = 1_000
 """Distinct models per file; an unfinished shard of each is held in memory."""
 
 MODEL_CHARACTERS_MAX: Final = 512
-_MODELS_NAMED_MAX: Final = 20
 LINES_MAX: Final = 2**32 - 1
 """What a plan record can count."""
 
@@ -132,9 +134,9 @@ class Validation:
             if isinstance(checked, CheckedLine):
                 custom_ids.append(checked.custom_id)
                 if checked.model not in models:
-                    self._admit_model(checked.model, number)
+                    self._admit_model(line, checked.model, number)
                 if checked.url is not self._url:
-                    self._compare_url(checked.url, number)
+                    self._compare_url(line, checked.url, number)
                 record = pack(
                     offset,
                     len(line),
@@ -148,7 +150,7 @@ class Validation:
                 if shard is not None:
                     self._write(shard)
             elif checked is not None:
-                self._report(checked)
+                self._report_line(checked)
             offset += len(line) + 1
         self._bytes_read = batch.bytes_read
         self._lines += len(batch.lines)
@@ -156,62 +158,53 @@ class Validation:
         self._requests += len(custom_ids)
         self._limit_requests()
 
-    def _admit_model(self, model: str, line: int) -> None:
+    def _admit_model(self, line: bytes, model: str, number: int) -> None:
         """Called for the first line of a model, and for every line of one that is refused."""
-        fault = self._model_fault(model, line)
-        if fault is not None:
-            self._report(fault)
+        served = self._served_models
+        if served is not None and model not in served:
+            self._report(line_faults.unknown_model(line, model, served), number)
+        elif len(model) > MODEL_CHARACTERS_MAX or not model.isprintable():
+            self._report(line_faults.unfit_model(line, model, MODEL_CHARACTERS_MAX), number)
         elif len(self._models) == MODELS_MAX:
-            self._refuse_file(
-                "too_many_models",
-                f"The file asks for more than {MODELS_MAX:,} models; split it by model.",
-                "body.model",
-            )
+            message = f"The file asks for more than {MODELS_MAX:,} models; split it by model."
+            self._refuse_file(Fault(FaultCode.TOO_MANY_MODELS, message, param="body.model"))
         else:
             self._models.add(model)
 
-    def _model_fault(self, model: str, line: int) -> Fault | None:
-        served = self._served_models
-        if served is not None and model not in served:
-            message = f"The model '{shortened(model)}' is not served; {_there_are(served)}."
-            return Fault("model_not_found", message, line, "body.model", shortened(model))
-        if len(model) > MODEL_CHARACTERS_MAX or not model.isprintable():
-            message = f"body.model must be at most {MODEL_CHARACTERS_MAX} printable characters."
-            return Fault("invalid_request", message, line, "body.model", shortened(model))
-        return None
-
-    def _compare_url(self, url: str | None, line: int) -> None:
+    def _compare_url(self, line: bytes, url: str | None, number: int) -> None:
         if url is None:
             return
         if self._url is None:
-            self._url, self._url_line = url, line
+            self._url, self._url_line = url, number
             return
-        message = (
-            f"url is '{url}', but line {self._url_line} has '{self._url}'; "
-            "all requests of a file go to one endpoint."
-        )
-        self._report(Fault("invalid_url", message, line, "url", url))
+        self._report(line_faults.other_url(line, url, self._url, self._url_line), number)
 
     def _expect_lines(self, lines: int) -> None:
         if self._lines + lines > LINES_MAX:
-            self._refuse_file(
-                "too_many_lines", f"The file has more than {LINES_MAX:,} lines; split it."
-            )
+            message = f"The file has more than {LINES_MAX:,} lines; split it."
+            self._refuse_file(Fault(FaultCode.TOO_MANY_LINES, message))
 
     def _limit_requests(self) -> None:
         most = self._rules.requests_max
         if most is not None and self._requests > most:
-            self._refuse_file(
-                "too_many_tasks", f"The file has more than {most:,} requests; split it."
-            )
+            message = f"The file has more than {most:,} requests; split it."
+            self._refuse_file(Fault(FaultCode.TOO_MANY_TASKS, message))
 
-    def _report(self, fault: Fault) -> None:
-        self.faults.append(fault)
+    def _report_line(self, fault: Fault) -> None:
+        """Report what the checker found; a first line that is faulty may tell of them all."""
+        if not self.faults and not self._cutter.models:
+            foreign = foreign_format(self._input.read_at(0, HEAD_BYTES))
+            if foreign is not None:
+                self._refuse_file(foreign)
+        self._report(fault, fault.line)
+
+    def _report(self, fault: Fault, line: int | None) -> None:
+        self.faults.append(msgspec.structs.replace(fault, line=line))
         if len(self.faults) >= FAULTS_MAX:
             raise _Enough
 
-    def _refuse_file(self, code: str, message: str, param: str | None = None) -> None:
-        self.faults.append(Fault(code, message, param=param))
+    def _refuse_file(self, fault: Fault) -> None:
+        self.faults.append(fault)
         raise _Enough
 
     def _write(self, shard: CutShard) -> None:
@@ -240,9 +233,13 @@ class Validation:
                 if isinstance(checked, CheckedLine) and digest_of(checked.custom_id) in suspects:
                     first = first_use.setdefault(checked.custom_id, number)
                     if first != number:
-                        self._report(_duplicate(checked.custom_id, number, first))
+                        self._report_duplicate(line, checked, number, first)
             lines += len(batch.lines)
             yield ValidationProgress(self._size, self._size, self._lines)
+
+    def _report_duplicate(self, line: bytes, checked: CheckedLine, number: int, first: int) -> None:
+        place = (checked.id_offset, checked.id_offset + checked.id_bytes)
+        self._report(line_faults.duplicate(line, checked.custom_id, place, first), number)
 
     def _finish(self, input_digest: str) -> None:
         if not self._requests and not self.faults:
@@ -263,18 +260,4 @@ class Validation:
 
     def _refuse_empty(self) -> None:
         message = "The file holds no requests; give one JSON object per line."
-        self.faults.append(Fault("empty_file", message))
-
-
-def _there_are(models: frozenset[str]) -> str:
-    if not models:
-        return "there are none"
-    named = ", ".join(sorted(models)[:_MODELS_NAMED_MAX])
-    more = len(models) - _MODELS_NAMED_MAX
-    return f"there are: {named}" + (f" and {more} more" if more > 0 else "")
-
-
-def _duplicate(custom_id: bytes, line: int, first: int) -> Fault:
-    shown = shortened(custom_id.decode())
-    message = f"custom_id '{shown}' is already used on line {first}; each must be unique."
-    return Fault("duplicate_custom_id", message, line, "custom_id", shown)
+        self.faults.append(Fault(FaultCode.EMPTY_FILE, message))
