@@ -16,8 +16,9 @@ class OpenAiDialect:
     def upload(self, transport: Transport, file: NewFile) -> Fields:
         with opened(file.path, file.on_bytes) as content:
             part = (file.name, content, "application/octet-stream")
-            form = {"data": {"purpose": "batch"}, "files": {"file": part}}
-            return Fields(transport.post("/files", timeout=UPLOAD_TIMEOUT, **form))
+            form, files = {"purpose": "batch"}, {"file": part}
+            stored = transport.post("/files", data=form, files=files, timeout=UPLOAD_TIMEOUT)
+            return Fields(stored)
 
     def create(self, transport: Transport, job: NewJob) -> Fields:
         body: dict[str, object] = {
