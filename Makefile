@@ -2,16 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+ENGINE ?=
 
 UV_COMPILE = "$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	$(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check ruff types imports format reference screens lock bench clean
+.PHONY: help setup demo test check ruff types imports format reference screens lock bench clean \
+	demo-real test-real
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## make .venv from the locks, where it is not up to date
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -21,10 +23,16 @@ setup:  ## make .venv from the locks, where it is not up to date
 demo: setup  ## the whole service with a simulated engine, in under a minute
 	@$(BIN)/overnight demo $(ARGS)
 
+demo-real: setup  ## as demo, with a real engine on the CPU (ENGINE=vllm, llamacpp …)
+	@$(BIN)/python -m tools.engines demo $(ENGINE)
+
 # Four at a time on whatever there is: the tests with processes mostly wait.
 test: setup  ## all tests, official SDKs included (ARGS="-k word" picks some)
 	@$(BIN)/python -m tests.sdk.prepare
 	@$(BIN)/python -m pytest -n 4 $(ARGS)
+
+test-real: setup  ## before a real engine, killed half-way (ENGINE=vllm, … or all)
+	@$(BIN)/python -m tools.engines test $(ENGINE)
 
 check: ruff types imports test  ## what CI runs: style, types, layers, all tests
 
