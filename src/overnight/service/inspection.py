@@ -130,8 +130,8 @@ class Inspection:
 
     def _suspect(self, job_id: str, row: ShardRow, what: str) -> None:
         """It is damage only if the row still says that it should be otherwise."""
-        _, rows = self._database.read(partial(_job_and_shards, job_id=job_id))
-        if row in rows:
+        job, rows = self._database.read(partial(_job_and_shards, job_id=job_id))
+        if job is not None and job.status not in TERMINAL and row in rows:
             self.result.damage.append(f"{job_id}: {what}")
 
     # Files
