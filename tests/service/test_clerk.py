@@ -73,7 +73,10 @@ def test_a_job_whose_input_is_gone_fails_and_says_so(tmp_path: Path) -> None:
         world.disk.files.clear()
         async with running(world.clerk("c")):
             job = await world.until(job_id, *TERMINAL)
-        assert (job.status, job.failure) == (JobStatus.FAILED, "The input file is gone.")
+        assert (job.status, job.failure) == (JobStatus.FAILED, None)
+        [fault] = job.faults
+        assert (fault.code, fault.param, fault.line) == ("invalid_request", "file_id", None)
+        assert "it is gone" in fault.message
 
     in_world(tmp_path, test)
 

@@ -62,7 +62,8 @@ def counted(faults: Sequence[FaultLike], total: int | None = None) -> str:
 
     found = len(faults) if total is None else total
     lines = len({fault.line for fault in faults} - {None})
-    at_least = "at least " if total is None and len(faults) >= FAULTS_MAX else ""
+    # Whoever looked for them stopped there.
+    at_least = "at least " if found == len(faults) >= FAULTS_MAX else ""
     where = f" on {lines:,} line{'s'[: lines > 1]}" if lines and found == len(faults) else ""
     codes = Counter(fault.code for fault in faults).most_common()
     named = [f"{count:,} {code}" for code, count in codes[:_CODES_MAX]]

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from overnight.domain.fault_codes import FaultCode
 from overnight.domain.job import Job
-from overnight.domain.request import LineRules
+from overnight.domain.request import Fault, LineRules
 from overnight.seams import AppendFile, ReadFile, Seams, Threads
 from overnight.service.validator import Validation, ValidationProgress
 from overnight.store import jobs, lanes
@@ -85,7 +86,7 @@ class Intake:
         try:
             self._input = self._disk.open(self._blobs.file_path(job.input_file_id))
         except FileNotFoundError:
-            self._reject("The input file is gone.")
+            self._reject([_gone(job.input_file_id)])
             return
         self._plan = self._disk.create(self._draft)
         rules = rules_of(job, self._options.rules)
@@ -96,7 +97,7 @@ class Intake:
         """Make the plan durable, or throw it away; what is left is one transaction."""
         plan = validation.plan
         if plan is None or self._plan is None:
-            self._reject(None)
+            self._reject(validation.faults)
             return
         await self._thread.run(self._plan.datasync)
         self._close()
@@ -106,16 +107,20 @@ class Intake:
             tx, self.claim, plan.shards, accepted, self._clock.now()
         )
 
-    def _reject(self, failure: str | None) -> None:
-        faults = self._validation.faults if self._validation is not None else []
+    def _reject(self, faults: list[Fault]) -> None:
         self._close()
         self._rejected = True
-        self._verdict = lambda tx: jobs.reject(tx, self.claim, faults, failure, self._clock.now())
+        self._verdict = lambda tx: jobs.reject(tx, self.claim, faults, None, self._clock.now())
 
     def _close(self) -> None:
         for file in (self._input, self._plan):
             if file is not None:
                 file.close()
+
+
+def _gone(file_id: str) -> Fault:
+    message = f"Cannot find file {file_id}: it is gone. Upload it again, and create a new batch."
+    return Fault(FaultCode.INVALID_REQUEST, message, param="file_id")
 
 
 def rules_of(job: Job, limits: LineRules) -> LineRules:
