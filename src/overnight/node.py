@@ -123,11 +123,11 @@ class Node:
 
     async def api(self, listener: socket.socket, stop: asyncio.Event) -> None:
         from overnight.api.app import ApiOptions, Services, create_app  # noqa: PLC0415
-        from overnight.api.auth import Access  # noqa: PLC0415
         from overnight.api.server import serve  # noqa: PLC0415
         from overnight.service.files import Files, FilesOptions  # noqa: PLC0415
         from overnight.service.health import Health  # noqa: PLC0415
         from overnight.service.jobs import DEFAULT_ENDPOINTS, Jobs, JobsOptions  # noqa: PLC0415
+        from overnight.service.keyring import Keyring  # noqa: PLC0415
 
         settings, seams = self.settings, self.seams
         database = self.database()
@@ -146,14 +146,11 @@ class Node:
                 window_seconds=settings.completion_window_seconds,
             ),
         )
-        access = Access(
-            api_keys=tuple(key.get_secret_value() for key in settings.api_keys),
-            open_mode=settings.open_mode,
-            loopback_only=not settings.allow_open,
-        )
+        keys = (key.get_secret_value() for key in settings.api_keys)
+        keyring = Keyring(database, seams.clock, keys)
         app = create_app(
-            Services(files, jobs, Health(database, self.blobs, seams), seams.chance),
-            ApiOptions(access, settings.public_url),
+            Services(files, jobs, Health(database, self.blobs, seams), keyring, seams.chance),
+            ApiOptions(settings.public_url, settings.default_dialect, not settings.allow_open),
         )
         await files.clear_incoming()
         await serve(app, listener, stop)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from overnight.api.auth import Access
 from overnight.service.files import FilesOptions
 from overnight.store import workers
 from support.api_server import TOGETHER, ApiServer, Reply, form
@@ -114,7 +113,7 @@ def test_what_breaks_inside_has_the_one_shape_too(server: ApiServer) -> None:
 
 
 def test_with_a_key_everything_but_the_probes_is_closed(tmp_path: Path) -> None:
-    with ApiServer(tmp_path, access=Access(api_keys=("secret",), open_mode=False)) as server:
+    with ApiServer(tmp_path, api_keys=("secret",)) as server:
         for path in ("/v1/files", "/v1/nowhere", "/openai/v1/openapi.json", "/v3/whoami", "/"):
             closed = server.ask("GET", path)
             assert closed.status == 401
@@ -126,24 +125,6 @@ def test_with_a_key_everything_but_the_probes_is_closed(tmp_path: Path) -> None:
         body, headers = form({"purpose": "batch-api", "file_name": "a.jsonl"})
         location = server.ask("POST", "/v1/files", body, headers | key).headers["location"]
         assert server.ask("PUT", location.removeprefix(server.base_url), b"{}").status == 200
-
-
-def test_tenants_do_not_see_each_other(tmp_path: Path) -> None:
-    access = Access(api_keys=("one", "two"), open_mode=False)
-    one, two = ({"authorization": f"Bearer {key}"} for key in access.api_keys)
-    with ApiServer(tmp_path, access=access) as server:
-        body, headers = form({"purpose": "batch"}, b"{}")
-        file_id = server.ask("POST", "/v1/files", body, headers | one).at("id")
-        wish = {"input_file_id": file_id, "endpoint": "/v1/chat/completions"}
-        assert server.post_json("/v1/batches", wish, two).at("error", "code") == "file_not_found"
-        batch_id = server.post_json("/v1/batches", wish, one).at("id")
-        for path in (f"files/{file_id}", f"files/{file_id}/content", f"batches/{batch_id}"):
-            assert server.ask("GET", f"/v1/{path}", headers=one).status == 200
-            assert server.ask("GET", f"/v1/{path}", headers=two).status == 404
-        assert server.ask("DELETE", f"/v1/files/{file_id}", headers=two).status == 404
-        assert server.ask("POST", f"/v1/batches/{batch_id}/cancel", headers=two).status == 404
-        for path in ("files", "batches"):
-            assert server.ask("GET", f"/v1/{path}", headers=two).at("data") == []
 
 
 def test_ready_when_every_part_is_there(server: ApiServer) -> None:

@@ -159,7 +159,7 @@ def test_strangers_in_the_environment_are_remembered(monkeypatch: pytest.MonkeyP
 
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVERNIGHT_API_KEY", "")
-    assert load({}).settings.open_mode
+    assert load({}).settings.api_keys == ()
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,13 @@ from typing import Self, TypeVar
 from sqlalchemy import Connection
 
 from overnight.api.app import ApiOptions, Services, create_app
-from overnight.api.auth import Access
 from overnight.api.server import serve
+from overnight.domain.dialect import Dialect
 from overnight.seams import Seams
 from overnight.service.files import Files, FilesOptions
 from overnight.service.health import Health
 from overnight.service.jobs import Jobs, JobsOptions
+from overnight.service.keyring import Keyring
 from overnight.store.blobs import Blobs
 from overnight.store.database import Database
 from overnight.store.migrate import migrate
@@ -57,10 +58,11 @@ class Reply:
 
 @dataclass
 class ApiServer:
-    """`files` and `access` are what a test wants to be different."""
+    """All but the folder is what a test wants to be different; `api_keys` are the settings'."""
 
     folder: Path
-    access: Access = field(default_factory=Access)
+    api_keys: tuple[str, ...] = ()
+    dialect: Dialect = Dialect.OPENAI
     files: FilesOptions = field(default_factory=lambda: FilesOptions(secret=b"s" * 32))
     public_url: str | None = None
     seams: Seams = field(default_factory=Seams)
@@ -95,8 +97,9 @@ class ApiServer:
         await files.clear_incoming()
         jobs = Jobs(self.database, self.seams, JobsOptions())
         health = Health(self.database, self.blobs, self.seams)
-        services = Services(files, jobs, health, self.seams.chance)
-        app = create_app(services, ApiOptions(self.access, self.public_url))
+        keyring = Keyring(self.database, self.seams.clock, self.api_keys)
+        services = Services(files, jobs, health, keyring, self.seams.chance)
+        app = create_app(services, ApiOptions(self.public_url, self.dialect))
         self._ready.set()
         await serve(app, listener, self._stop)
         files.close()

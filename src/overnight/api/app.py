@@ -8,18 +8,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from overnight.api.auth import Access, Authentication
+from overnight.api.auth import Authentication
 from overnight.api.dialects import DialectPaths
 from overnight.api.faults import HANDLERS, fault_reply
 from overnight.api.openai import OpenAiRoutes
 from overnight.api.request_ids import RequestIds
 from overnight.api.together import TogetherRoutes
 from overnight.api.uploads import Uploads
+from overnight.domain.dialect import Dialect
 from overnight.domain.errors import Unavailable
 from overnight.seams import Chance
 from overnight.service.files import Files
 from overnight.service.health import Health
 from overnight.service.jobs import Jobs
+from overnight.service.keyring import Caller, Keyring
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +31,33 @@ class Services:
     files: Files
     jobs: Jobs
     health: Health
+    keyring: Keyring
     chance: Chance
 
 
 @dataclass(frozen=True, slots=True)
 class ApiOptions:
-    """`public_url` is where clients reach us, if not where their `Host` header says."""
+    """`public_url` is where clients reach us, if not where their `Host` header says.
 
-    access: Access
+    `dialect` is spoken with those of whom nothing tells theirs. `loopback_only`: while there is no
+    key, only this machine is served.
+    """
+
     public_url: str | None = None
+    dialect: Dialect = Dialect.OPENAI
+    loopback_only: bool = True
 
 
 def create_app(services: Services, options: ApiOptions) -> ASGIApp:
     """The whole of it, ready for an ASGI server. A request goes through the layers outside in:
     it gets its id, is let in or not, gets its dialect's path, and is routed."""
+    paths = DialectPaths(routing(services, options), options.dialect)
+    inner = Authentication(paths, services.keyring, loopback_only=options.loopback_only)
+    return RequestIds(inner, services.chance)
+
+
+def routing(services: Services, options: ApiOptions) -> Starlette:
+    """Every route there is, for requests that the layers have let through."""
     uploads = Uploads(services.files, options.public_url)
     openai = OpenAiRoutes(services.files, services.jobs, uploads).application()
     together = TogetherRoutes(services.files, services.jobs, uploads).application()
@@ -59,7 +74,7 @@ def create_app(services: Services, options: ApiOptions) -> ASGIApp:
         exception_handlers=dict(HANDLERS),
     )
     root.router.redirect_slashes = False
-    return RequestIds(Authentication(DialectPaths(root), options.access), services.chance)
+    return root
 
 
 class Probes:
@@ -81,13 +96,13 @@ class Probes:
 
 async def whoami(request: Request) -> Response:
     """Together's command line asks this before every command and stops without an answer."""
-    tenant: str = request.state.tenant
-    place = {"id": tenant, "name": tenant}
+    caller: Caller = request.state.caller
+    place = {"id": caller.tenant, "name": caller.tenant}
     return JSONResponse(
         {
             "type": "project_api_key",
-            "api_key": {"id": tenant},
+            "api_key": {"id": caller.key_id, "name": caller.key_name},
             "organization": place,
-            "project": {**place, "slug": tenant},
+            "project": {**place, "slug": caller.tenant},
         }
     )

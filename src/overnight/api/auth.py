@@ -1,10 +1,6 @@
-"""Who is asking: a key tells the tenant, or, with no key configured, being on this machine does."""
+"""Who is asking: a key tells the tenant, or, where there is no key, being on this machine does."""
 
-import hashlib
-import hmac
 import ipaddress
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -12,77 +8,56 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from overnight.api.faults import fault_reply
-from overnight.domain.errors import CallerFault, Forbidden, Unauthenticated
-
-LOCAL_TENANT: Final = "local"
+from overnight.domain.errors import Forbidden, OvernightError, Unauthenticated
+from overnight.service.keyring import LOCAL, Caller, Keyring
 
 _PROBES: Final = frozenset({"/healthz", "/readyz"})
 _SIGNED_PREFIX: Final = "/storage/"
 """These URLs are their own right: the clients send no key with them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Who may come in.
+class Authentication:
+    """ASGI layer: sets `state["caller"]` and `state["tenant"]`, or answers 401 or 403 before
+    anything is read.
 
-    `open_mode` asks for no key. `loopback_only` then takes callers from this machine alone, and
-    of the browsers among them only pages that come from this machine too; without it anybody
-    who reaches the port is let in.
+    While there is no key nobody is asked for one. With `loopback_only` callers from this machine
+    alone are then taken, and of the browsers among them only pages that come from this machine
+    too; without it anybody who reaches the port is let in.
     """
 
-    api_keys: tuple[str, ...] = ()
-    open_mode: bool = True
-    loopback_only: bool = True
-
-
-class Keyring:
-    """The keys that open the door, each with the tenant whose files and jobs it shows."""
-
-    def __init__(self, keys: Iterable[str]) -> None:
-        self._tenants = {_digest(key): f"key-{_digest(key).hex()[:12]}" for key in keys}
-
-    def tenant_of(self, key: str) -> str | None:
-        """Takes as long for a wrong key as for a right one."""
-        presented = _digest(key)
-        found = None
-        for digest, tenant in self._tenants.items():
-            if hmac.compare_digest(digest, presented):
-                found = tenant
-        return found
-
-
-class Authentication:
-    """ASGI layer: sets `state["tenant"]`, or answers 401 or 403 before anything is read."""
-
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, keyring: Keyring, *, loopback_only: bool) -> None:
         self._app = app
-        self._access = access
-        self._keyring = Keyring(access.api_keys)
+        self._keyring = keyring
+        self._loopback_only = loopback_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in _PROBES:
             try:
-                scope["state"]["tenant"] = self._tenant(scope)
-            except CallerFault as error:
+                caller = await self._caller(scope)
+            except OvernightError as error:
                 await fault_reply(error)(scope, receive, send)
                 return
+            scope["state"]["caller"] = caller
+            scope["state"]["tenant"] = caller.tenant if caller else None
         await self._app(scope, receive, send)
 
-    def _tenant(self, scope: Scope) -> str | None:
+    async def _caller(self, scope: Scope) -> Caller | None:
+        """None: whoever has a signed link."""
         headers = Headers(scope=scope)
-        if self._access.open_mode:
-            if self._access.loopback_only:
+        await self._keyring.refresh()
+        if self._keyring.is_empty:
+            if self._loopback_only:
                 _demand_loopback(scope.get("client"), headers)
-            return LOCAL_TENANT
+            return LOCAL
         if scope["path"].startswith(_SIGNED_PREFIX):
             return None
         key = _presented_key(headers)
         if key is None:
-            raise Unauthenticated("No API key: send it as 'Authorization: Bearer KEY'.")
-        tenant = self._keyring.tenant_of(key)
-        if tenant is None:
-            raise Unauthenticated("The API key is not one of this server's.")
-        return tenant
+            raise Unauthenticated(
+                "No API key: send it as 'Authorization: Bearer KEY'. "
+                "`overnight keys create NAME` on the server makes one."
+            )
+        return await self._keyring.caller(key)
 
 
 def _presented_key(headers: Headers) -> str | None:
@@ -124,7 +99,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()

@@ -9,8 +9,8 @@ from overnight.api import openai_shapes as shapes
 from overnight.api.application import answers, application
 from overnight.api.bodies import CreateBatch, documented, read_json
 from overnight.api.content import content_reply
-from overnight.api.dialects import Dialect
 from overnight.api.uploads import Uploads
+from overnight.domain.dialect import Dialect
 from overnight.domain.job import Job
 from overnight.service.files import Files
 from overnight.service.jobs import Jobs, SubmitJob

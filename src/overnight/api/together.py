@@ -7,9 +7,9 @@ from overnight.api import together_shapes as shapes
 from overnight.api.application import answers, application
 from overnight.api.bodies import CreateBatchJob, documented, read_json
 from overnight.api.content import content_reply
-from overnight.api.dialects import Dialect
 from overnight.api.openai_shapes import deleted_file
 from overnight.api.uploads import Uploads
+from overnight.domain.dialect import Dialect
 from overnight.domain.job import Job
 from overnight.service.files import Files
 from overnight.service.jobs import Jobs, SubmitJob

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from overnight.api import openai_shapes, together_shapes
-from overnight.api.dialects import Dialect
 from overnight.api.forms import UploadForm, base_name, read_form
+from overnight.domain.dialect import Dialect
 from overnight.domain.errors import InvalidRequest
 from overnight.domain.file import StoredFile
 from overnight.service.files import Files, NewFile

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from overnight import __version__
-from overnight.cli import files, jobs
+from overnight.cli import files, jobs, keys
 from overnight.cli.config import init, show
 from overnight.cli.demo import demo
 from overnight.cli.doctor import doctor
@@ -98,6 +98,13 @@ _group(
     upload=files.upload,
     download=files.download,
     delete=files.delete,
+)
+_group(
+    "keys",
+    "Create, list and revoke the API keys of a data folder.",
+    create=keys.create,
+    list=keys.list_keys,
+    revoke=keys.revoke,
 )
 _group("config", "Look at the configuration, or begin one.", show=show, init=init)
 

@@ -1,10 +1,15 @@
 """`overnight serve`: the service, until it is told to stop."""
 
+import json
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from overnight.cli.messages import ExitCode
 from overnight.cli.options import (
     ConfigOption,
     DataDirOption,
@@ -93,11 +98,25 @@ def refuse_exposure(settings: "Settings") -> None:
     """Raises `ConfigurationError` when other machines could come in without a key."""
     from overnight.settings import is_loopback
 
-    if not settings.open_mode or settings.allow_open or is_loopback(settings.host):
+    if settings.api_keys or settings.allow_open or is_loopback(settings.host):
+        return
+    if _has_keys(settings.data_dir):
         return
     refusal = ConfigurationError(
         f"Listening on {settings.host} would let everybody who can reach this machine in."
     )
-    refusal.add_note("Give clients a key with --api-key KEY")
+    refusal.add_note("Give clients a key with `overnight keys create NAME`, or --api-key KEY")
     refusal.add_note("or say with --allow-open that this is meant.")
     raise refusal
+
+
+def _has_keys(data_dir: Path) -> bool:
+    """Asked in another process: this one becomes the supervisor, which stays free of SQL."""
+    command = [sys.executable, "-m", "overnight", "keys", "list", "--all", "--json"]
+    asked = subprocess.run(  # noqa: S603  our own command
+        [*command, "--data-dir", str(data_dir)], check=False, capture_output=True
+    )
+    if asked.returncode != ExitCode.OK:
+        # No folder yet, or one that can not be used, which the supervisor is going to tell.
+        return False
+    return bool(json.loads(asked.stdout)["keys"])

@@ -29,7 +29,7 @@ def announce(
         return
     with ThreadPoolExecutor(_LOOKERS_MAX) as lookers:
         views = list(lookers.map(look_at, settings.upstreams))
-    print(notice(settings, views), flush=True)
+    print(notice(settings, views, needs_key=needs_key(settings)), flush=True)
 
 
 def wait_until_healthy(settings: Settings) -> None:
@@ -42,10 +42,18 @@ def wait_until_healthy(settings: Settings) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def notice(settings: Settings, views: Sequence[UpstreamView]) -> str:
+def needs_key(settings: Settings) -> bool:
+    """As the service itself says, for it may have keys that no setting names."""
+    try:
+        return get(f"{settings.local_url}/v3/whoami")[0] == 401
+    except (OSError, HTTPException):
+        return bool(settings.api_keys)
+
+
+def notice(settings: Settings, views: Sequence[UpstreamView], *, needs_key: bool) -> str:
     """Ready to paste: the base URL as each SDK wants it, and what stands behind it."""
     url = settings.base_url
-    key = "any text (no key is configured)" if settings.open_mode else "one of your keys"
+    key = "one of your keys" if needs_key else "any text (no key is needed)"
     width = max((len(view.url) for view in views), default=0)
     lines = [
         f"Overnight is ready; its data is in {settings.data_dir}.",

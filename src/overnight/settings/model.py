@@ -15,6 +15,7 @@ from pydantic import (
     field_validator,
 )
 
+from overnight.domain.dialect import Dialect
 from overnight.domain.request import LineRules
 from overnight.domain.retry import RetryPolicy
 
@@ -127,9 +128,12 @@ class Settings(_Frozen):
     workers: int = Field(default=1, ge=1, le=256)
     """Dispatching processes; one is good for tens of thousands of requests a second."""
     api_keys: tuple[Secret, ...] = ()
-    """Keys that clients may use; none: open mode, for this machine only."""
+    """Keys that clients may use, beside those of `overnight keys`; with none at all: open mode,
+    for this machine only."""
     allow_open: bool = False
     """Listen beyond this machine although nobody needs a key."""
+    default_dialect: Dialect = Dialect.OPENAI
+    """How the API is spelt with clients that neither say it nor are known: openai or together."""
     endpoints: tuple[str, ...] = ()
     """Endpoints to take jobs for, beyond chat completions, completions and embeddings."""
     completion_window_seconds: float = Field(default=86_400.0, gt=0, allow_inf_nan=False)
@@ -172,11 +176,6 @@ class Settings(_Frozen):
             if urls.count(url) > 1:
                 raise ValueError(f"{url} is listed twice; raise its max_in_flight or lanes instead")
         return upstreams
-
-    @property
-    def open_mode(self) -> bool:
-        """Does anybody get in without a key, as far as the configuration says?"""
-        return not self.api_keys
 
     @property
     def base_url(self) -> str:

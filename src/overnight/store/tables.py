@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    text,
 )
 
 metadata: Final = MetaData(
@@ -50,6 +51,7 @@ jobs: Final = Table(
     Column("failed", BigInteger, nullable=False),
     Column("prompt_tokens", BigInteger, nullable=False),
     Column("completion_tokens", BigInteger, nullable=False),
+    Column("retries", BigInteger, nullable=False, server_default=text("0")),
     Column("output_file_id", Text),
     Column("error_file_id", Text),
     Column("faults", Text, nullable=False),
@@ -99,6 +101,7 @@ shards: Final = Table(
     Column("live_failed", Integer, nullable=False),
     Column("live_prompt_tokens", BigInteger, nullable=False),
     Column("live_completion_tokens", BigInteger, nullable=False),
+    Column("live_retries", BigInteger, nullable=False, server_default=text("0")),
     # The epoch whose segment holds the shard's outcomes; null until the shard is settled.
     Column("segment_epoch", Integer),
     Column("segment_bytes", BigInteger),
@@ -167,3 +170,20 @@ files: Final = Table(
 Index("files_of_tenant", files.c.tenant, files.c.created_at, files.c.id)
 Index("files_expiring", files.c.expires_at, sqlite_where=files.c.expires_at.is_not(None))
 Index("files_deleted", files.c.deleted_at, sqlite_where=files.c.deleted_at.is_not(None))
+
+api_keys: Final = Table(
+    "api_keys",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("dialect", Text),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Column("last_used_at", Float),
+    # A revoked key's row stays: a service that has had keys is never open again.
+    Column("revoked_at", Float),
+)
+is_not_revoked: Final = api_keys.c.revoked_at.is_(None)
+Index("api_keys_by_name", api_keys.c.name, unique=True, sqlite_where=is_not_revoked)

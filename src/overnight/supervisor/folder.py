@@ -36,20 +36,30 @@ def open_folder(path: Path, on_wait: Callable[[], None] = lambda: None) -> int:
     The lock is held until every copy of the descriptor is closed, in whatever process.
     `on_wait` is called once if it takes a noticeable time. Raises `ConfigurationError`.
     """
-    refuse_network_file_system(path)
+    make_folder(path)
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigurationError(
-            f"The data folder {path} can not be used: {error.strerror}."
-        ) from error
+        raise _unusable(path, error) from error
     if not _lock_within(lock, LOCK_WAIT_SECONDS, on_wait):
         os.close(lock)
         refusal = ConfigurationError(f"The data folder {path} is in use by another Overnight.")
         refusal.add_note("Stop that one, or choose another folder with --data-dir.")
         raise refusal
     return lock
+
+
+def make_folder(path: Path) -> None:
+    """For its owner alone; fine when it is there. Raises `ConfigurationError`."""
+    refuse_network_file_system(path)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"The data folder {path} can not be used: {error.strerror}.")
 
 
 def _lock_within(lock: int, seconds: float, on_wait: Callable[[], None]) -> bool:
