@@ -51,26 +51,26 @@ class Download:
             raise ClientError(f"{self.to}: {folder} {why}.", "Give the name of a file.")
         with _held(self.part) as part:
             try:
-                self._fetch(part)
+                length = self._fetch(part)
                 with on_this_machine(self.to):
                     os.fsync(part.fileno())
                     self.part.replace(self.to)
                     _sync_folder(self.to.parent)
-                return part.tell()
+                return length
             finally:
-                if part.tell() == 0:
+                if _size(part) == 0:
                     self.part.unlink(missing_ok=True)
 
-    def _fetch(self, part: io.FileIO) -> None:
+    def _fetch(self, part: io.FileIO) -> int:
         """Goes on until it is whole, or until some tries in a row brought nothing new."""
         retries = self.transport.retries
         tries = 0
         while True:
-            had = part.tell()
+            had = _size(part)
             cut = self._go_on(part)
             if cut is None:
-                return
-            tries = 1 if part.tell() > had else tries + 1
+                return _size(part)
+            tries = 1 if _size(part) > had else tries + 1
             wait = retries.backoff(tries)
             if wait is None:
                 raise unreachable(cut, self.transport.address) from cut
@@ -80,7 +80,7 @@ class Download:
         """One request; what cut it short, or None when the file is whole."""
         # The last byte is asked for again, so that there is something to send of a file that is
         # whole already.
-        start = max(0, part.tell() - 1)
+        start = max(0, _size(part) - 1)
         # Compressed, a range of the file would not be what it says.
         headers = {"accept": "*/*", "accept-encoding": "identity"}
         if start:
@@ -105,9 +105,10 @@ class Download:
             if span is None or int(span[1]) != start:
                 return _start_over(part)
             total = int(span[2])
+            part.seek(start)
         else:
             start = 0
-        _cut_back(part, start)
+            _empty(part)
         self.on_bytes(start, total)
         try:
             for block in reply.iter_raw():
@@ -131,7 +132,7 @@ class Download:
 
 @contextmanager
 def _held(path: Path) -> Iterator[io.FileIO]:
-    """The part, at its end. Only one process writes to it: two would mix their bytes."""
+    """The part. Only one process writes to it: two would mix their bytes."""
     with on_this_machine(path):
         part = io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+")
     with part:
@@ -139,7 +140,6 @@ def _held(path: Path) -> Iterator[io.FileIO]:
             raise ClientError(
                 f"{path}: another download of this file is under way.", "Wait for it to end."
             )
-        part.seek(0, os.SEEK_END)
         yield part
 
 
@@ -153,13 +153,17 @@ def _lock(part: io.FileIO, path: Path) -> bool:
 
 
 def _start_over(part: io.FileIO) -> httpx2.RequestError:
-    _cut_back(part, 0)
+    _empty(part)
     return httpx2.RemoteProtocolError("it does not have the range that was asked for")
 
 
-def _cut_back(part: io.FileIO, length: int) -> None:
-    part.seek(length)
+def _empty(part: io.FileIO) -> None:
+    part.seek(0)
     part.truncate()
+
+
+def _size(part: io.FileIO) -> int:
+    return os.fstat(part.fileno()).st_size
 
 
 def _write(part: io.FileIO, block: bytes) -> None:

@@ -11,6 +11,7 @@ from overnight.client.dialect import NewFile, NewJob
 from overnight.client.errors import BadReply, ClientError
 from overnight.client.failures import lacking
 from overnight.client.reading import Fields, listed
+from overnight.client.server import Address
 from overnight.client.transport import UPLOAD_TIMEOUT, Transport
 
 _NAMES_A_PLACE: Final = frozenset({200, 201, 301, 302, 303, 307, 308})
@@ -29,7 +30,7 @@ class TogetherDialect:
             file_id = reply.headers.get("x-together-file-id")
             if not file_id:
                 raise lacking("place for a file", "X-Together-File-Id", transport.address)
-            _put(transport, urljoin(transport.address.url, place), content)
+            _put(transport, place_of(transport.address, place), content)
         return Fields(transport.post(f"/files/{quote(file_id, safe='')}/preprocess"))
 
     def create(self, transport: Transport, job: NewJob) -> Fields:
@@ -51,10 +52,16 @@ class TogetherDialect:
         return iter(items)
 
 
+def place_of(address: Address, location: str) -> str:
+    """Where the bytes go; raises `BadReply` for a place less safe than the server."""
+    place = urljoin(address.url, location)
+    if address.url.startswith("https:") and not place.startswith("https:"):
+        raise BadReply(f"{address.name} wants the file sent unencrypted, so it was not sent.")
+    return place
+
+
 def _put(transport: Transport, place: str, content: FileContent) -> None:
     """The place carries its own right, so the key stays here."""
-    if transport.address.url.startswith("https:") and not place.startswith("https:"):
-        raise BadReply(f"{transport.address.name} wants the file sent unencrypted; it was not.")
     storage = transport.elsewhere(place)
     try:
         request = storage.request("PUT", place, content=content, timeout=UPLOAD_TIMEOUT)
