@@ -62,19 +62,24 @@ def test_for_programs(server: ServiceProcess) -> None:
     assert (job["output"], job["errors"]) == ("out.jsonl", "bad.jsonl")
 
 
-def test_metadata_and_window_are_kept(server: ServiceProcess) -> None:
+def test_metadata_is_kept(server: ServiceProcess) -> None:
     path = good_file(Path("in.jsonl"))
-    options = ("--metadata", "team=search", "--metadata", "run=a=b", "--window", "48h")
+    options = ("--metadata", "team=search", "--metadata", "run=a=b")
     job = json.loads(submit(server, path, *options, "--json").out)
     assert job["metadata"] == {"team": "search", "run": "a=b"}
-    assert job["deadline"] - job["created_at"] == pytest.approx(48 * 3600, abs=2)
+
+
+def test_a_window_the_server_does_not_have(server: ServiceProcess) -> None:
+    done = submit(server, good_file(Path("in.jsonl")), "--window", "2 weeks")
+    assert done.code == 2
+    assert "2 weeks" in done.err
 
 
 def test_a_refused_input_is_shown_as_validate_would(server: ServiceProcess) -> None:
     path = faulty_file(Path("in.jsonl"))
     done = submit(server, path, "--output", "out.jsonl")
     assert done.code == 3
-    assert "duplicate_custom_id" in done.out
+    assert "failed: the input was refused, nothing was sent" in done.out
     assert not Path("out.jsonl").exists()
     checked = overnight("validate", path)
     assert checked.code == 3

@@ -56,6 +56,10 @@ class Teller:
     def _tell_people(self, job: JobView, results: Results | None) -> None:
         from overnight.cli.tables import painted
 
+        if job.faults:
+            print(f"{painted(job.status)}: the input was refused, nothing was sent\n")
+            show_failure(job, self.source)
+            return
         print(f"{painted(job.status)}: {counts(job)}" if job.total else painted(job.status))
         if (tokens := tokens_in_words(job)) is not None:
             print(f"  tokens   {tokens}")

@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from overnight.cli.progress import ProgressLine
     from overnight.client.client import Client
 
-POLL_SECONDS_MIN: Final = 1.0
-POLL_SECONDS_MAX: Final = 5.0
-_POLL_SHARE: Final = 1 / 30
-"""Of the time watched so far: who has waited for two minutes can wait for another four seconds."""
-
 AWAY_SECONDS_MAX: Final = 600.0
 """A server may be away so long, to be upgraded or moved."""
 
@@ -47,8 +42,7 @@ def watched(client: "Client", job: JobView, pace: Pace | None = None) -> JobView
             _show(line, job)
             if job.ended:
                 return job
-            watched_seconds = pace.clock() - started_at
-            pace.pause(min(POLL_SECONDS_MAX, max(POLL_SECONDS_MIN, watched_seconds * _POLL_SHARE)))
+            pace.pause(poll_seconds(pace.clock() - started_at))
             try:
                 job = client.job(job.id)
                 answered_at = pace.clock()
@@ -56,6 +50,14 @@ def watched(client: "Client", job: JobView, pace: Pace | None = None) -> JobView
                 if not is_passing(error) or pace.clock() - answered_at > AWAY_SECONDS_MAX:
                     raise
                 _show(line, job, _AWAY)
+
+
+def poll_seconds(watched_seconds: float) -> float:
+    """Until the next look: soon at first, for small jobs; then 1 s, and from a minute on up to 5.
+
+    Who has waited for two minutes can wait for another four seconds.
+    """
+    return min(5.0, max(0.25, min(1.0, watched_seconds / 4), watched_seconds / 30))
 
 
 def is_passing(error: ClientError) -> bool:
