@@ -74,7 +74,9 @@ def test_a_sound_folder(data_dir: Path, checksums: bool) -> None:
     assert all(not after[path] for path in shared & after.keys() if path.name.endswith("-wal"))
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(offset=st.integers(0, PLAN_BYTES - 1))
 def test_any_flipped_byte_of_a_plan_is_found(data_dir: Path, offset: int) -> None:
     flip_a_byte(plan(data_dir), offset)
@@ -83,7 +85,9 @@ def test_any_flipped_byte_of_a_plan_is_found(data_dir: Path, offset: int) -> Non
     flip_a_byte(plan(data_dir), offset)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(place=st.floats(0, 1, exclude_max=True), number=st.integers(0, 2))
 def test_any_flipped_byte_of_a_segment_is_found(data_dir: Path, place: float, number: int) -> None:
     path = segments(data_dir)[number]

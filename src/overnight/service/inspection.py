@@ -99,7 +99,8 @@ class Inspection:
         with closing(plan):
             for row in rows:
                 self._check_shard(job_id, plan, row)
-                yield row.plan.requests * RECORD.size + row.segment_bytes
+                read_bytes = row.plan.requests * RECORD.size + row.segment_bytes
+                yield read_bytes if self._checksums else 0
 
     def _check_shard(self, job_id: str, plan: ReadFile, row: ShardRow) -> None:
         if self._checksums and not _is_planned(plan, row):
