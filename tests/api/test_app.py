@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from overnight.domain.api_key import ApiKey, digest_of
+from overnight.domain.dialect import Dialect
 from overnight.service.files import FilesOptions
+from overnight.store import keys as key_rows
 from overnight.store import workers
 from support.api_server import TOGETHER, ApiServer, Reply, form
 from support.polling import wait_for
@@ -125,6 +128,36 @@ def test_with_a_key_everything_but_the_probes_is_closed(tmp_path: Path) -> None:
         body, headers = form({"purpose": "batch-api", "file_name": "a.jsonl"})
         location = server.ask("POST", "/v1/files", body, headers | key).headers["location"]
         assert server.ask("PUT", location.removeprefix(server.base_url), b"{}").status == 200
+
+
+def test_whoami_names_tenant_and_key(server: ApiServer, tmp_path: Path) -> None:
+    anybody = server.ask("GET", "/v3/whoami")
+    assert anybody.at("organization", "id") == anybody.at("api_key", "id") == "local"
+    with ApiServer(tmp_path) as keyed:
+        _add_key(keyed, "on-secret", ApiKey("alice", "research", "on-secr", None, 0.0))
+        told = keyed.ask("GET", "/v3/whoami", headers={"authorization": "Bearer on-secret"})
+        assert told.at("api_key") == {"id": "on-secr", "name": "alice"}
+        assert told.at("project", "slug") == "research"
+        assert b"on-secret" not in told.body
+
+
+def test_a_key_says_what_its_user_speaks_and_else_the_configuration(tmp_path: Path) -> None:
+    with ApiServer(tmp_path, api_keys=("plain",), dialect=Dialect.TOGETHER) as server:
+        _add_key(server, "on-o", ApiKey("o", "t", "on-o", Dialect.OPENAI, 0.0))
+
+        def speaks_together(key: str, **headers: str) -> bool:
+            reply = server.ask("GET", "/v1/batches", headers=headers | {"api-key": key})
+            return isinstance(reply.json(), list)
+
+        assert speaks_together("plain")
+        assert not speaks_together("plain", **{"user-agent": "OpenAI/Python 3.52.0"})
+        assert not speaks_together("on-o")
+        assert speaks_together("on-o", **TOGETHER)
+        assert speaks_together("on-o", **{"x-overnight-dialect": "together"})
+
+
+def _add_key(server: ApiServer, secret: str, key: ApiKey) -> None:
+    server.store(lambda tx: key_rows.add(tx, digest_of(secret), key))
 
 
 def test_ready_when_every_part_is_there(server: ApiServer) -> None:

@@ -4,6 +4,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from overnight.api.dialects import api_path
+from overnight.domain.dialect import Dialect
 from overnight.domain.errors import InvalidRequest
 
 TOGETHER = [
@@ -15,26 +16,40 @@ TOGETHER = [
     {"user-agent": "Mine/Python 3.52.0", "x-overnight-dialect": "Together"},
 ]
 OPENAI = [
-    {},
     {"user-agent": "OpenAI/Python 3.52.0"},
     {"user-agent": "AsyncOpenAI/Python 1.109.1"},
     {"user-agent": "_ModuleClient/Python 1.109.1"},
     {"user-agent": "AzureOpenAI/Python 3.52.0"},
+    {"user-agent": "AsyncAzureOpenAI/Python 3.52.0"},
     {"user-agent": "OpenAI/JS 6.49.0"},
+    {"user-agent": "Together/Python 3.1.1", "x-overnight-dialect": "openai"},
+]
+UNSAID = [
+    {},
     {"user-agent": "Mine/Python 3.52.0"},
     {"user-agent": "curl/8.5 (like Together/Python)"},
-    {"user-agent": "Together/Python 3.1.1", "x-overnight-dialect": "openai"},
 ]
 
 
 @pytest.mark.parametrize("headers", TOGETHER, ids=str)
 def test_together_clients(headers: dict[str, str]) -> None:
-    assert api_path("/v1/batches", Headers(headers)) == "/together/v1/batches"
+    for unsaid in Dialect:
+        assert api_path("/v1/batches", Headers(headers), unsaid) == "/together/v1/batches"
 
 
 @pytest.mark.parametrize("headers", OPENAI, ids=str)
-def test_everybody_else_speaks_openai(headers: dict[str, str]) -> None:
+def test_openai_clients(headers: dict[str, str]) -> None:
+    for unsaid in Dialect:
+        assert api_path("/v1/batches", Headers(headers), unsaid) == "/openai/v1/batches"
+
+
+@pytest.mark.parametrize("headers", UNSAID, ids=str)
+def test_with_all_others_it_is_for_us_to_say(headers: dict[str, str]) -> None:
     assert api_path("/v1/batches", Headers(headers)) == "/openai/v1/batches"
+    unsaid = Dialect.TOGETHER
+    assert api_path("/v1/batches", Headers(headers), unsaid) == "/together/v1/batches"
+    assert api_path("/openai/v1/batches", Headers(headers), unsaid) == "/openai/v1/batches"
+    assert api_path("/v1/uploads", Headers(headers), unsaid) == "/openai/v1/uploads"
 
 
 @pytest.mark.parametrize(
@@ -48,6 +63,8 @@ def test_everybody_else_speaks_openai(headers: dict[str, str]) -> None:
         ("/v1/files/", "/openai/v1/files"),
         ("/openai/files", "/openai/v1/files"),
         ("/openai/v1/files", "/openai/v1/files"),
+        ("/openai/deployments/gpt/files", "/openai/v1/files"),
+        ("/openai/deployments/gpt/batches/batch_1/cancel", "/openai/v1/batches/batch_1/cancel"),
         ("/together/v1/files", "/together/v1/files"),
         ("/together/v1/v1/files", "/together/v1/files"),
         ("/together/files", "/together/v1/files"),

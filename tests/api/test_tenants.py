@@ -1,0 +1,172 @@
+"""Nobody finds out about what belongs to others, on any route there is.
+
+The routes are taken from the application itself: a new one fails here until it is said, in one of
+the tables below, which ids it takes.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from starlette.routing import BaseRoute, Mount, Route
+
+from overnight.api.app import ApiOptions, routing
+from overnight.domain.api_key import ApiKey, digest_of
+from overnight.store import keys as key_rows
+from support.api_server import ApiServer, Reply, form
+
+OWNER, STRANGER = ({"authorization": f"Bearer {key}"} for key in ("one", "two"))
+UNKNOWN: Mapping[str, str] = {
+    "file_id": "file-000000000000000000000000",
+    "batch_id": "batch_000000000000000000000000",
+}
+
+
+def a_file(server: ApiServer) -> str:
+    body, headers = form({"purpose": "batch"}, b"{}\n")
+    return str(server.ask("POST", "/openai/v1/files", body, headers | OWNER).at("id"))
+
+
+def a_batch(server: ApiServer) -> str:
+    wish = {"input_file_id": a_file(server), "endpoint": "/v1/chat/completions"}
+    return str(server.post_json("/openai/v1/batches", wish, OWNER).at("id"))
+
+
+MAKERS: Mapping[str, Callable[[ApiServer], str]] = {"file_id": a_file, "batch_id": a_batch}
+"""What a parameter of a path names, made for `OWNER`."""
+
+
+def _new_batch(ids: Mapping[str, str]) -> object:
+    return {"input_file_id": ids["file_id"], "endpoint": "/v1/chat/completions"}
+
+
+BODIES: Mapping[str, Callable[[Mapping[str, str]], object]] = {
+    "POST /openai/v1/batches": _new_batch,
+    "POST /together/v1/batches": _new_batch,
+}
+"""Of routes that take ids in their body."""
+
+WITHOUT_IDS = {
+    "GET /healthz",
+    "GET /readyz",
+    "GET /v3/whoami",
+    # The link is a right of its own.
+    "PUT /storage/{token}",
+    "GET /openai/v1/openapi.json",
+    "GET /together/v1/openapi.json",
+    "GET /openai/v1/files",
+    "GET /together/v1/files",
+    "POST /openai/v1/files",
+    "POST /together/v1/files",
+    "POST /together/v1/files/upload",
+    "GET /openai/v1/batches",
+    "GET /together/v1/batches",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    method: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    def made(self, server: ApiServer) -> dict[str, str]:
+        """What it needs, fresh: some routes use it up."""
+        names = re.findall(r"{(\w+)}", self.path) or ["file_id"]
+        return {name: MAKERS[name](server) for name in names}
+
+    def ask(self, server: ApiServer, ids: Mapping[str, str], who: Mapping[str, str]) -> Reply:
+        path = self.path.format(**ids)
+        if body := BODIES.get(str(self)):
+            return server.post_json(path, body(ids), who)
+        return server.ask(self.method, path, headers=who)
+
+
+def endpoints(routes: list[BaseRoute], prefix: str = "") -> Iterator[Endpoint]:
+    for route in routes:
+        if isinstance(route, Mount):
+            yield from endpoints(route.routes, prefix + route.path)
+        else:
+            assert isinstance(route, Route), f"what is {route}?"
+            for method in (route.methods or set()) - {"HEAD"}:
+                yield Endpoint(method, prefix + route.path)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    with ApiServer(tmp_path_factory.mktemp("api"), api_keys=("one", "two")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def table(server: ApiServer) -> list[Endpoint]:
+    found = sorted(endpoints(routing(server.services, ApiOptions()).routes), key=str)
+    assert len(found) > 20
+    return found
+
+
+def test_every_route_is_in_a_table_here(table: list[Endpoint]) -> None:
+    names = {str(endpoint) for endpoint in table}
+    assert names >= WITHOUT_IDS | BODIES.keys()
+    for endpoint in table:
+        if str(endpoint) not in WITHOUT_IDS | BODIES.keys():
+            taken = set(re.findall(r"{(\w+)}", endpoint.path))
+            assert taken, f"{endpoint}: name it in BODIES or WITHOUT_IDS"
+            assert taken <= MAKERS.keys(), f"{endpoint}: say in MAKERS how to make {taken}"
+
+
+def test_what_belongs_to_others_is_as_if_it_were_not(
+    server: ApiServer, table: list[Endpoint]
+) -> None:
+    for endpoint in table:
+        if str(endpoint) in WITHOUT_IDS:
+            continue
+        ids = endpoint.made(server)
+        theirs = endpoint.ask(server, ids, STRANGER)
+        nobodys = endpoint.ask(server, UNKNOWN, STRANGER)
+        expected = 400 if str(endpoint) in BODIES else 404
+        assert (theirs.status, nobodys.status) == (expected, expected), f"{endpoint}: {theirs}"
+        told = theirs.body.decode()
+        for name, one in ids.items():
+            told = told.replace(one, UNKNOWN[name])
+        assert told == nobodys.body.decode(), endpoint
+        # The same request is a right one: only who asks made the difference.
+        assert endpoint.ask(server, ids, OWNER).status not in (400, 401, 404, 405), endpoint
+
+
+def test_no_list_shows_what_belongs_to_others_nor_goes_on_after_it(
+    server: ApiServer, table: list[Endpoint]
+) -> None:
+    ids = {name: make(server) for name, make in MAKERS.items()}
+    lists = [
+        endpoint
+        for endpoint in table
+        if endpoint.method == "GET" and str(endpoint) in WITHOUT_IDS and "/v1/" in endpoint.path
+    ]
+    seen = b""
+    for endpoint in lists:
+        seen += server.ask("GET", endpoint.path, headers=OWNER).body
+        told = server.ask("GET", endpoint.path, headers=STRANGER)
+        assert told.status == 200
+        assert not any(one.encode() in told.body for one in ids.values()), endpoint
+        for name, one in ids.items():
+            after = server.ask("GET", f"{endpoint.path}?after={one}", headers=STRANGER)
+            nobodys = server.ask("GET", f"{endpoint.path}?after={UNKNOWN[name]}", headers=STRANGER)
+            assert after.status == nobodys.status, endpoint
+            assert after.body.replace(one.encode(), UNKNOWN[name].encode()) == nobodys.body
+    assert all(one.encode() in seen for one in ids.values())
+
+
+def test_keys_of_one_tenant_share_what_it_has(tmp_path: Path) -> None:
+    with ApiServer(tmp_path) as server:
+        for name in ("a", "b"):
+            key = ApiKey(name, "team", f"on-{name}", None, 0.0)
+            server.store(lambda tx, key=key: key_rows.add(tx, digest_of(f"on-{key.name}"), key))
+        first, second = ({"authorization": f"Bearer on-{name}"} for name in ("a", "b"))
+        body, headers = form({"purpose": "batch"}, b"{}\n")
+        file_id = server.ask("POST", "/v1/files", body, headers | first).at("id")
+        assert server.ask("GET", f"/v1/files/{file_id}", headers=second).at("id") == file_id
