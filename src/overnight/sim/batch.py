@@ -112,6 +112,16 @@ class Batch:
         """When to call `advance` next."""
         return None if self._stretch is None else self._stretch.ends
 
+    def cache_usage(self, now: float) -> float:
+        """0 to 1, with what was written since the last event."""
+        if self.cache is None:
+            return 0.0
+        stretch, taken = self._stretch, 0
+        if stretch is not None and stretch.step_seconds and not stretch.chunks:
+            steps = int((now - stretch.began) / stretch.step_seconds)
+            taken = self._growth(min(steps, stretch.steps))
+        return self.cache.usage + taken / self.cache.blocks
+
     def advance(self, now: float) -> list[Sequence]:
         """Let time pass; returns what is done, in order."""
         done: list[Sequence] = []
@@ -152,12 +162,12 @@ class Batch:
         for sequence in done:
             sequence.finished = now
             self._leave(sequence)
-        for sequence in self._gone:
+        gone, self._gone = self._gone, []
+        for sequence in gone:
             if sequence in self.running:
                 self._leave(sequence)
-        self._gone.clear()
         self._plan(now)
-        return done
+        return [sequence for sequence in done if sequence not in gone]
 
     def _plan(self, now: float) -> None:
         if not self._make_room():

@@ -25,7 +25,7 @@ from overnight.sim.faults import (
 )
 from overnight.sim.kv_cache import KvCache, block_names
 from overnight.sim.ledger import Ledger
-from overnight.sim.messages import faulty, message, refusal
+from overnight.sim.messages import faulty, message, metrics_message, refusal
 from overnight.sim.metrics import Finished, Gauges, Metrics
 from overnight.sim.options import SimOptions
 from overnight.sim.replies import Answer, Endpoint, Responder, prompt_of
@@ -70,7 +70,6 @@ class SimEngine:
         self._seconds_per_token = 1 / rate if rate else 0.0
         self._always_drawing = high > 0 or self.options.error_rate > 0
         self._set_faults(self.options.faults)
-        self._batch = _batch(self.options) if self.options.is_batching else None
         self._timed: TimedBatch | None = None
         self._pages: dict[bytes, Callable[[], bytes]] = {
             b"/v1/models": lambda: self._responder.model_list,
@@ -85,8 +84,8 @@ class SimEngine:
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
         """Returns the port, which is a free one if 0 was asked for. Raises `OSError`."""
         loop = asyncio.get_running_loop()
-        if self._batch is not None:
-            self._timed = TimedBatch(self._batch)
+        if self.options.is_batching:
+            self._timed = TimedBatch(_batch(self.options))
         self._server = await loop.create_server(
             lambda: Connection(self), host, port, backlog=BACKLOG
         )
@@ -211,13 +210,12 @@ class SimEngine:
         return fault_at(self._faults, chance - rate), delay_seconds
 
     def _gauges(self) -> Gauges:
-        batch = self._batch
-        if batch is None:
+        if self._timed is None:
             return Gauges(self._in_flight, 0, 0.0, 0, 0, 0)
+        batch = self._timed.batch
         counts = batch.counts
-        usage = batch.cache.usage if batch.cache is not None else 0.0
         return Gauges(
-            *(len(batch.running), len(batch.waiting), usage),
+            *(len(batch.running), len(batch.waiting), self._timed.cache_usage()),
             *(counts.preemptions, counts.prefix_queries, counts.prefix_hits),
         )
 
@@ -228,6 +226,8 @@ class SimEngine:
             status, body = 200, self._page(request, path)
         except CallerFault as fault:
             status, body = refusal(fault)
+        if path == b"/metrics" and status == 200:
+            return Reply(metrics_message(request_id, body, request), status)
         return Reply(message(status, request_id, body, request), status)
 
     def _page(self, request: Request, path: bytes) -> bytes:

@@ -42,10 +42,10 @@ def _error(status: int, message: str, code: str, param: str | None = None) -> by
     )
 
 
-def _head(status: HTTPStatus) -> bytes:
+def _head(status: HTTPStatus, content_type: str = "application/json") -> bytes:
     lines = [
         f"HTTP/1.1 {status.value} {status.phrase}",
-        "content-type: application/json",
+        f"content-type: {content_type}",
         "server: overnight-sim",
     ]
     if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -55,9 +55,18 @@ def _head(status: HTTPStatus) -> bytes:
 
 
 _HEADS = {status.value: _head(status) for status in HTTPStatus if status >= 400 or status == 200}
+_METRICS_HEAD = _head(HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8")
 
 
 def message(status: int, request_id: bytes, body: bytes, request: Request) -> bytes:
+    return _filled(_HEADS[status], request_id, body, request)
+
+
+def metrics_message(request_id: bytes, body: bytes, request: Request) -> bytes:
+    return _filled(_METRICS_HEAD, request_id, body, request)
+
+
+def _filled(head: bytes, request_id: bytes, body: bytes, request: Request) -> bytes:
     connection = b"" if request.keep_alive else b"connection: close\r\n"
-    head = _HEADS[status] % (request_id, connection, len(body))
+    head %= (request_id, connection, len(body))
     return head if request.method == b"HEAD" else head + body

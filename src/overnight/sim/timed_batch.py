@@ -36,6 +36,9 @@ class TimedBatch:
         self._tell(ended)
         self._set_timer()
 
+    def cache_usage(self) -> float:
+        return self.batch.cache_usage(self._loop.time())
+
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
