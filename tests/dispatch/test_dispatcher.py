@@ -133,6 +133,8 @@ async def test_an_engine_that_can_not_list_its_models_comes_back_after_an_outage
     engine.crash()
     await asyncio.sleep(100)
     engine.down = False
+    back_at = len(engine.received)
+    await world.until(lambda: len(engine.received) > back_at + 10, seconds=8)
     await world.finished(60)
     assert shard.counts.failed == 0
 

@@ -101,7 +101,7 @@ async def test_an_engine_that_is_down_for_an_hour_costs_no_request_anything(worl
     engine.crash()
     await asyncio.sleep(HOUR_SECONDS)
     assert "refuses connections" in world.dispatcher.troubles()[0]
-    assert len(engine.refused) < 2 * HOUR_SECONDS / 30 + 50
+    assert len(engine.refused) < 2 * HOUR_SECONDS / 5 + 50
     engine.down = False
     assert await world.finished(30 + 500) is shard
     assert shard.counts.failed == 0

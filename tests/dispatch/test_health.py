@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from overnight.dispatch.health import (
     BAD_REPLIES_IN_A_ROW,
+    KNOCK_MAX_SECONDS,
     PROBE_MAX_SECONDS,
     REPLIES_REMEMBERED,
     Health,
@@ -109,17 +110,26 @@ def test_a_probe_not_used_may_be_handed_out_again() -> None:
     assert health.admits(1.0)
 
 
-def test_waits_between_probes_double_up_to_the_longest() -> None:
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (status(503), [1.0, 2.0, 4.0, 8.0, 16.0, PROBE_MAX_SECONDS, PROBE_MAX_SECONDS, 30.0]),
+        (REFUSED, [1.0, 2.0, 4.0, KNOCK_MAX_SECONDS, KNOCK_MAX_SECONDS, 5.0, 5.0, 5.0]),
+    ],
+)
+def test_waits_between_probes_double_up_to_the_longest(
+    failure: Failure, expected: list[float]
+) -> None:
     health = proven()
     now, waits = 0.0, []
-    fail(health, REFUSED, now)
+    fails(health, failure, BAD_REPLIES_IN_A_ROW)
     for _ in range(8):
         assert health.paused_until is not None
         waits.append(health.paused_until - now)
         now = health.paused_until
         assert health.admits(now)
-        assert fail(health, REFUSED, now, probe=True) is UNCHARGED
-    assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, PROBE_MAX_SECONDS, PROBE_MAX_SECONDS, 30.0]
+        assert fail(health, failure, now, probe=True) is UNCHARGED
+    assert waits == expected
 
 
 def test_a_probe_that_succeeds_reopens_and_the_next_pause_is_short_again() -> None:
@@ -299,6 +309,19 @@ def test_an_upstream_that_can_not_say_its_models_is_paused_until_it_can() -> Non
     health.unreachable("refuses connections", 1.0)
     assert health.paused_until == 3.0
     health.reachable(2.0)
+    assert health.paused_until is None
+
+
+def test_an_upstream_that_can_not_list_its_models_is_probed_at_once() -> None:
+    health = Health()
+    health.unreachable("refuses connections", 0.0)
+    health.doubted("answered 500", 0.5)
+    assert health.reason == "answered 500"
+    assert health.admits(0.5)
+    assert not health.admits(0.5)
+    health.reachable(0.6)
+    assert health.paused_until is not None
+    health.succeeded(0.7)
     assert health.paused_until is None
 
 

@@ -13,6 +13,9 @@ from overnight.domain.request import Failure, FailureKind
 
 PROBE_FIRST_SECONDS: Final = 1.0
 PROBE_MAX_SECONDS: Final = 30.0
+KNOCK_MAX_SECONDS: Final = 5.0
+"""Between tries while it can not be reached at all: they burden nobody, and an engine that was
+restarted should not stand idle for as long again as it took to start."""
 BAD_REPLIES_IN_A_ROW: Final = 3
 """Gateway errors and cut connections are a request's bad luck one by one, an outage in a row."""
 REPLIES_REMEMBERED: Final = 20
@@ -97,13 +100,13 @@ class Health:
             self._hold_off(failure, now, jitter, probe)
             return Verdict.UNCHARGED
         if failure.kind is FailureKind.CONNECT:
-            if self._pause(failure.detail, now, probe):
-                self._unreachable = True
+            self._knock_again(failure.detail, now, probe)
             return Verdict.UNCHARGED
         if failure.kind is FailureKind.RESET or failure.status in _DOWN:
             return self._outage(failure, now, probe)
         if self._misconfigured(failure):
-            self._pause(f"answers {failure.status}: check its URL and key", now, probe)
+            remedy = "whether it has the endpoint" if failure.status == 404 else "key"
+            self._pause(f"answers {failure.status}: check its URL and {remedy}", now, probe)
             return Verdict.UNCHARGED
         # Any other reply, even an error, shows that something answers there.
         self._bad_in_row = 0
@@ -116,8 +119,15 @@ class Health:
     def unreachable(self, reason: str, now: float) -> None:
         """Its list of models could not be had: pause, or count it as a failed probe."""
         self.spotless = False
-        self._pause(reason, now, probe=True)
-        self._unreachable = True
+        self._knock_again(reason, now, probe=True)
+
+    def doubted(self, reason: str, now: float) -> None:
+        """It can be reached, but only a request can show whether it serves any: probe it next."""
+        self.spotless = False
+        self._pause(reason, now, probe=False)
+        self.reason = reason
+        self.paused_until = max(now, self._rest_until)
+        self._unreachable = False
 
     def _reopen(self, now: float) -> None:
         if now < self._rest_until:
@@ -142,12 +152,18 @@ class Health:
         self._pause(what, now, probe)
         return Verdict.UNCHARGED
 
-    def _pause(self, reason: str, now: float, probe: bool) -> bool:
+    def _knock_again(self, reason: str, now: float, probe: bool) -> None:
+        if self._pause(reason, now, probe, KNOCK_MAX_SECONDS):
+            self._unreachable = True
+
+    def _pause(
+        self, reason: str, now: float, probe: bool, longest: float = PROBE_MAX_SECONDS
+    ) -> bool:
         """Pause, or after a failed probe pause for twice as long; a straggler changes nothing."""
         if self.paused_until is None:
             self._probe_seconds = PROBE_FIRST_SECONDS
         elif probe:
-            self._probe_seconds = min(2 * self._probe_seconds, PROBE_MAX_SECONDS)
+            self._probe_seconds = min(2 * self._probe_seconds, longest)
         else:
             return False
         self.reason = reason

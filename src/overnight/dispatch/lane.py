@@ -166,13 +166,12 @@ class Lane:
         """Ask for the list of models, often while the upstream does not answer."""
         wait = 1.0
         while True:
-            known = self.answered
             problem = await self._ask_models()
             if problem is None:
                 wait = MODELS_EVERY_SECONDS
             else:
                 now = self._loop.time()
-                if not known or self.health.paused_until is not None:
+                if not self.answered or self.health.paused_until is not None:
                     self.health.unreachable(problem, now)
                 until = self.health.paused_until
                 wait = max(0.1, until - now) if until is not None else MODELS_EVERY_SECONDS
@@ -202,13 +201,11 @@ class Lane:
             return answer.detail if isinstance(answer, Failure) else "closes connections"
         if answer.status in (401, 403):
             return f"answers {answer.status}: check its URL and key"
-        if answer.status in _CAN_NOT_LIST and self.answered:
+        if answer.status in _CAN_NOT_LIST:
+            self._go_without_list(answer)
             return None
         if answer.status == 429 or answer.status >= 500:
-            if answer.status in _CAN_NOT_LIST:
-                # The pause that follows lets a single request find out whether it serves any.
-                self._serve(None)
-            return error_text(answer).removeprefix("The upstream ").rstrip(".")
+            return _complaint(answer)
         models: frozenset[str] = frozenset()
         if answer.status == 200:
             try:
@@ -219,6 +216,16 @@ class Lane:
         self._serve(models or None)
         self.wake()
         return None
+
+    def _go_without_list(self, answer: Reply) -> None:
+        """Go by what is known; an upstream that never had a list may take every model."""
+        now = self._loop.time()
+        if self.answered:
+            self.health.reachable(now)
+            self.wake()
+        else:
+            self._serve(None)
+            self.health.doubted(_complaint(answer), now)
 
     def _serve(self, models: frozenset[str] | None) -> None:
         """Take requests for these models (None: any), unless they are configured."""
@@ -275,6 +282,11 @@ class Slot:
         """End the exchange under way; its request comes back as a failure."""
         if self.connection is not None and self.request is not None:
             self.connection.end(ABORTED)
+
+
+def _complaint(answer: Reply) -> str:
+    """What is wrong, to follow the upstream's name."""
+    return error_text(answer).removeprefix("The upstream ").rstrip(".")
 
 
 def _failure(answer: Answer) -> Failure:
