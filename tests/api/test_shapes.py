@@ -1,6 +1,7 @@
 """What jobs and files look like in each dialect."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -111,15 +112,38 @@ def test_openai_batch_that_is_done() -> None:
 def test_openai_errors_are_a_list_object_with_the_files_faults_and_the_jobs_failure() -> None:
     faults = (
         Fault("empty_file", "The file holds no requests."),
-        Fault("invalid_url", "The url is wrong.", line=3, param="url", excerpt="{"),
+        Fault(
+            "invalid_url", "The url is wrong.", line=3, param="url", excerpt='{"u', marked=(1, 3)
+        ),
     )
     shape = openai_shapes.batch(replace(JOB, faults=faults, failure="Lost."), None)
     assert shape["errors"] == {
         "object": "list",
         "data": [
-            {"code": "empty_file", "message": faults[0].message, "param": None, "line": None},
-            {"code": "invalid_url", "message": faults[1].message, "param": "url", "line": 3},
-            {"code": "job_failed", "message": "Lost.", "param": None, "line": None},
+            {
+                "code": "empty_file",
+                "message": faults[0].message,
+                "param": None,
+                "line": None,
+                "excerpt": None,
+                "marked": None,
+            },
+            {
+                "code": "invalid_url",
+                "message": faults[1].message,
+                "param": "url",
+                "line": 3,
+                "excerpt": '{"u',
+                "marked": (1, 3),
+            },
+            {
+                "code": "job_failed",
+                "message": "Lost.",
+                "param": None,
+                "line": None,
+                "excerpt": None,
+                "marked": None,
+            },
         ],
     }
 
@@ -148,11 +172,13 @@ def test_together_error_is_one_string_that_names_the_first_lines() -> None:
     faults = tuple(Fault("invalid_url", "The url is wrong.", line=n) for n in range(1, 6))
     shape = together_shapes.batch_job(replace(JOB, faults=faults), None)
     assert shape["error"] == (
-        "5 faults in the input file: line 1: The url is wrong (invalid_url); "
+        "5 faults on 5 lines in the input file: line 1: The url is wrong (invalid_url); "
         "line 2: The url is wrong (invalid_url); line 3: The url is wrong (invalid_url); and 2 more"
     )
     one = together_shapes.batch_job(replace(JOB, faults=faults[:1]), None)
-    assert one["error"] == "1 fault in the input file: line 1: The url is wrong (invalid_url)"
+    assert one["error"] == (
+        "1 fault on 1 line in the input file: line 1: The url is wrong (invalid_url)"
+    )
     assert together_shapes.batch_job(JOB, None)["error"] is None
 
 

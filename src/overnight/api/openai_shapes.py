@@ -39,6 +39,8 @@ class LineError(TypedDict):
     message: str
     param: str | None
     line: int | None
+    excerpt: str | None
+    marked: tuple[int, int] | None
 
 
 class LineErrors(TypedDict):
@@ -209,13 +211,24 @@ def usage(job: Job) -> Usage | None:
 
 
 def _errors(job: Job) -> LineErrors | None:
-    data: list[LineError] = [
-        {"code": fault.code, "message": fault.message, "param": fault.param, "line": fault.line}
-        for fault in job.faults
-    ]
+    """With the excerpts that `overnight validate` shows, which the OpenAI API does not have."""
+    faults = [*job.faults]
     if job.failure is not None:
-        data.append({"code": "job_failed", "message": job.failure, "param": None, "line": None})
-    return {"object": "list", "data": data} if data else None
+        faults.append(Fault("job_failed", job.failure))
+    if not faults:
+        return None
+    data: list[LineError] = [
+        {
+            "code": fault.code,
+            "message": fault.message,
+            "param": fault.param,
+            "line": fault.line,
+            "excerpt": fault.excerpt,
+            "marked": fault.marked,
+        }
+        for fault in faults
+    ]
+    return {"object": "list", "data": data}
 
 
 def _entered(job: Job, *statuses: JobStatus) -> int | None:

@@ -5,7 +5,7 @@ not know, on null where it wants a value, and on an `error` that is no string. A
 can not read makes its whole list raise.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Final, Literal
@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from overnight.api.openai_shapes import DeletedFile, RequestCounts, Usage, request_counts, usage
 from overnight.domain.file import FileStatus, StoredFile
 from overnight.domain.job import TERMINAL, Job, JobStatus
-from overnight.domain.request import Fault
+from overnight.domain.request import FAULTS_MAX, Fault
 
 _S = JobStatus
 
@@ -148,11 +148,19 @@ def _error(job: Job) -> str | None:
     """One string: how many faults there are, and the first of them with their lines."""
     parts = [job.failure] if job.failure is not None else []
     if job.faults:
-        count = len(job.faults)
-        named = "; ".join(map(_fault, job.faults[:_FAULTS_NAMED_MAX]))
-        more = f"; and {count - _FAULTS_NAMED_MAX} more" if count > _FAULTS_NAMED_MAX else ""
-        parts.append(f"{count} fault{'s'[: count > 1]} in the input file: {named}{more}")
+        named = [_fault(fault) for fault in job.faults[:_FAULTS_NAMED_MAX]]
+        if len(job.faults) > len(named):
+            named.append(f"and {len(job.faults) - len(named):,} more")
+        parts.append(f"{_counted(job.faults)} in the input file: {'; '.join(named)}")
     return ". ".join(parts) or None
+
+
+def _counted(faults: Sequence[Fault]) -> str:
+    """Such as `9 faults on 8 lines`; checking ends when there are very many."""
+    lines = len({fault.line for fault in faults} - {None})
+    found = f"{len(faults):,} fault{'s'[: len(faults) > 1]}"
+    where = f" on {lines:,} line{'s'[: lines > 1]}" if lines else ""
+    return ("at least " if len(faults) >= FAULTS_MAX else "") + found + where
 
 
 def _fault(fault: Fault) -> str:

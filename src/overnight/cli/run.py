@@ -84,7 +84,7 @@ def run(  # noqa: PLR0913  a flag each
     errors = errors.resolve() if errors else output.with_name(f"{output.stem}.errors.jsonl")
     options = _options(settings, endpoint, readable_file(input).resolve(), output, errors)
     result = _carry_out(options, overwrite=overwrite, fresh=fresh)
-    _tell(result, output, errors, as_json=as_json)
+    _tell(result, str(input), output, errors, as_json=as_json)
 
 
 def _need_upstream(settings: "Settings") -> None:
@@ -204,13 +204,16 @@ class _Display:
             self._line = None
 
 
-def _tell(result: "RunResult", output: Path, errors: Path, *, as_json: bool) -> NoReturn:
+def _tell(
+    result: "RunResult", input: str, output: Path, errors: Path, *, as_json: bool
+) -> NoReturn:
     """The last words, and the exit code that says the same."""
-    from overnight.cli.validate import show_faults
+    from overnight.cli.faults import show_faults
 
     counts = result.counts
     if result.faults and not as_json:
-        show_faults(result.faults)
+        show_faults(result.faults, source=input)
+        say_error("the input was refused; nothing was sent")
         raise typer.Exit(ExitCode.INPUT_REFUSED)
     if as_json:
         print(json.dumps(_as_data(result, output, errors)))
