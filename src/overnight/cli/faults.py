@@ -13,7 +13,6 @@ from typing import Final, Protocol, TextIO
 SHOWN_MAX: Final = 20
 """Faults shown in full on a terminal; a file or a program gets them all."""
 
-_CODES_MAX: Final = 6
 _STYLES: Final = {"place": "1", "code": "1;31", "field": "36", "gutter": "34", "mark": "1;33"}
 
 
@@ -53,7 +52,7 @@ def show_faults(
         print(*report.lines(fault), "", sep="\n", file=stream)
     if hidden := len(faults) - len(shown):
         print(f"… and {hidden:,} more; send the output to a file to see all\n", file=stream)
-    print(counted(faults, total), file=stream)
+    print(*report.wrapped(counted(faults, total), indent=""), sep="\n", file=stream)
 
 
 def counted(faults: Sequence[FaultLike], total: int | None = None) -> str:
@@ -66,10 +65,8 @@ def counted(faults: Sequence[FaultLike], total: int | None = None) -> str:
     at_least = "at least " if found == len(faults) >= FAULTS_MAX else ""
     where = f" on {lines:,} line{'s'[: lines > 1]}" if lines and found == len(faults) else ""
     codes = Counter(fault.code for fault in faults).most_common()
-    named = [f"{count:,} {code}" for code, count in codes[:_CODES_MAX]]
-    if len(codes) > _CODES_MAX:
-        named.append("…")
-    return f"{at_least}{found:,} fault{'s'[: found > 1]}{where}: {', '.join(named)}"
+    named = ", ".join(f"{count:,} {code}" for code, count in codes)
+    return f"{at_least}{found:,} fault{'s'[: found > 1]}{where}: {named}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +81,7 @@ class _Report:
         if fault.param is not None:
             named.append(self._paint("field", printable(fault.param)))
         yield " ".join(named)
-        yield from self._wrapped(printable(fault.message))
+        yield from self.wrapped(printable(fault.message))
         if fault.excerpt:
             yield from self._quoted(fault)
 
@@ -93,13 +90,13 @@ class _Report:
             return f"{self.source}:" if fault.line is None else f"{self.source}:{fault.line}:"
         return "file:" if fault.line is None else f"line {fault.line}:"
 
-    def _wrapped(self, message: str) -> list[str]:
+    def wrapped(self, text: str, indent: str = "  ") -> list[str]:
         if self.columns is None:
-            return [f"  {message}"]
+            return [indent + text]
         return textwrap.wrap(
-            message,
+            text,
             self.columns,
-            initial_indent="  ",
+            initial_indent=indent,
             subsequent_indent="  ",
             break_long_words=False,
             break_on_hyphens=False,
@@ -107,16 +104,16 @@ class _Report:
 
     def _quoted(self, fault: FaultLike) -> Iterator[str]:
         number = "" if fault.line is None else str(fault.line)
-        excerpt = printable(fault.excerpt or "")
-        gutter = self._paint("gutter", f"{number} |")
-        yield f"  {gutter} {excerpt}"
-        marked = getattr(fault, "marked", None)
+        room = self.columns - len(number) - len("   | ") if self.columns else None
+        excerpt, marked = fitted(
+            printable(fault.excerpt or ""), getattr(fault, "marked", None), room
+        )
+        yield f"  {self._paint('gutter', f'{number} |')} {excerpt}"
         if marked is not None:
             start, end = marked
             blank = " " * cells(excerpt[:start])
             mark = self._paint("mark", "^" * max(1, cells(excerpt[start:end])))
-            gutter = self._paint("gutter", " " * len(number) + " |")
-            yield f"  {gutter} {blank}{mark}"
+            yield f"  {self._paint('gutter', ' ' * len(number) + ' |')} {blank}{mark}"
 
     def _paint(self, part: str, text: str) -> str:
         return f"\x1b[{_STYLES[part]}m{text}\x1b[0m" if self.coloured else text
@@ -125,6 +122,23 @@ class _Report:
 def printable(text: str) -> str:
     """The text with nothing in it that could steer a terminal; as many characters as before."""
     return "".join(each if each.isprintable() else "�" for each in text)
+
+
+def fitted(
+    excerpt: str, marked: tuple[int, int] | None, room: int | None
+) -> tuple[str, tuple[int, int] | None]:
+    """The excerpt cut to `room` columns, at its end if the mark allows it; and the mark."""
+    if room is None or cells(excerpt) <= room:
+        return excerpt, marked
+    start, end = marked or (0, 0)
+    cut = 0
+    while cut < start and cells(excerpt[cut:end]) > room - 2:
+        cut += 1
+    shown = ("…" if cut else "") + excerpt[cut:]
+    while len(shown) > 1 and cells(shown) > room - 1:
+        shown = shown[:-1]
+    moved = cut - 1 if cut else 0
+    return f"{shown}…", (start - moved, end - moved) if marked else None
 
 
 def cells(text: str) -> int:

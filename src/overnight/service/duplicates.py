@@ -34,6 +34,10 @@ class IdDigests:
             distinct = set(bucket)
             yield _repeated(bucket) if len(distinct) < len(bucket) else set()
 
+    def count_repeats(self) -> int:
+        """How many were added that had been added before."""
+        return sum(len(bucket) - len(set(bucket)) for bucket in self._buckets)
+
 
 def _repeated(bucket: Iterable[int]) -> set[int]:
     seen: set[int] = set()

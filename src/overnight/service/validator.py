@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 from xxhash import xxh3_64_intdigest, xxh3_128
@@ -55,6 +55,12 @@ class ValidatedPlan:
         return self.models[0] if len(self.models) == 1 else None
 
 
+class LineObserver(Protocol):
+    """Is shown every line that is good by itself, with its number."""
+
+    def __call__(self, number: int, line: bytes, checked: CheckedLine, /) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tuning:
     """What tests turn to reach the rare cases."""
@@ -87,6 +93,10 @@ class Validation:
         """Sorted by line, `FAULTS_MAX` at most; those of the whole file come first."""
         self.plan: ValidatedPlan | None = None
         """Set when `steps` is exhausted and there is no fault."""
+        self.observer: LineObserver | None = None
+        self.lines_filled = 0
+        """Lines that are not blank; all of the file's once `read_to_end`."""
+        self.read_to_end = False
         self._input = input
         self._plan_file = plan_file
         self._rules = rules
@@ -101,8 +111,8 @@ class Validation:
         self._url: str | None = None
         self._url_line = 0
         self._bytes_read = 0
-        self._lines = 0
         self._requests = 0
+        self._lines = 0
 
     def steps(self) -> Iterator[ValidationProgress]:
         """Do the work in slices of a few milliseconds of CPU each."""
@@ -113,6 +123,7 @@ class Validation:
                 self._take(batch)
                 yield ValidationProgress(batch.bytes_read, self._size, self._lines)
             yield from self._find_duplicates()
+            self.read_to_end = True
         except _Enough:
             pass
         else:
@@ -126,6 +137,7 @@ class Validation:
     def _take(self, batch: LineBatch) -> None:
         """Check a batch of lines and plan the good ones. The hot path of validation."""
         check, add, pack, models = self._checker.check, self._cutter.add, RECORD.pack, self._models
+        observe = self.observer
         self._expect_lines(len(batch.lines))
         custom_ids: list[bytes] = []
         offset = batch.offset
@@ -133,6 +145,8 @@ class Validation:
             checked = check(line, number) if line else None
             if isinstance(checked, CheckedLine):
                 custom_ids.append(checked.custom_id)
+                if observe is not None:
+                    observe(number, line, checked)
                 if checked.model not in models:
                     self._admit_model(line, checked.model, number)
                 if checked.url is not self._url:
@@ -150,12 +164,14 @@ class Validation:
                 if shard is not None:
                     self._write(shard)
             elif checked is not None:
+                self.lines_filled += 1
                 self._report_line(checked)
             offset += len(line) + 1
         self._bytes_read = batch.bytes_read
         self._lines += len(batch.lines)
         self._ids.add(custom_ids)
         self._requests += len(custom_ids)
+        self.lines_filled += len(custom_ids)
         self._limit_requests()
 
     def _admit_model(self, line: bytes, model: str, number: int) -> None:
