@@ -203,7 +203,7 @@ def download(  # noqa: PLR0913  a flag each
             _not_yet(job, connection)
         chosen = output or default_output(client, job)
         wanted = destination(chosen, errors, overwrite=overwrite)
-        Teller(connection, as_json).tell(job, wanted.fetch(client, job))
+        Teller(connection, as_json).deliver(client, job, wanted)
 
 
 def _not_yet(job: "JobView", connection: Connection) -> NoReturn:

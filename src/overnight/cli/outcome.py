@@ -32,16 +32,25 @@ class Teller:
         """
         from overnight.cli.watching import watched
 
-        flags = () if wanted is None else wanted.flags()
         try:
             job = watched(client, job)
-            results = None if wanted is None else wanted.fetch(client, job)
         except KeyboardInterrupt:
-            fail(
-                ExitCode.INTERRUPTED,
-                "interrupted; the job goes on without this command",
-                f"watch again with: {self.connection.command('jobs', 'watch', job.id, *flags)}",
-            )
+            flags = () if wanted is None else wanted.flags()
+            again = self.connection.command("jobs", "watch", job.id, *flags)
+            words = "interrupted; the job goes on without this command"
+            fail(ExitCode.INTERRUPTED, words, f"watch again with: {again}")
+        if wanted is None:
+            self.tell(job, None)
+        self.deliver(client, job, wanted)
+
+    def deliver(self, client: "Client", job: JobView, wanted: Destination) -> NoReturn:
+        """Fetch the results of a job that has ended, tell, and exit by its outcome."""
+        try:
+            results = wanted.fetch(client, job)
+        except KeyboardInterrupt:
+            again = self.connection.command("jobs", "download", job.id, *wanted.flags())
+            words = "interrupted while downloading; what has arrived is kept"
+            fail(ExitCode.INTERRUPTED, words, f"go on with: {again}")
         self.tell(job, results)
 
     def tell(self, job: JobView, results: Results | None) -> NoReturn:
