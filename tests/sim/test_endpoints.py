@@ -172,3 +172,83 @@ def test_the_reply_does_not_depend_on_the_attempt() -> None:
         assert engine.times_received(post(CHAT, chat("again")).partition(b"\r\n\r\n")[2]) == 2
 
     with_engine(test)
+
+
+def test_a_model_is_listed_as_vllm_lists_it() -> None:
+    async def test(engine: SimEngine, client: Client) -> None:
+        (card,) = (await client.get("/v1/models")).json["data"]
+        assert (card["id"], card["root"], card["parent"]) == ("sim", "sim", None)
+        assert (card["object"], card["max_model_len"]) == ("model", 128)
+        health = await client.get("/health")
+        assert (health.status, health.body) == (200, b"")
+        assert (await client.get("/version")).json["version"]
+
+    with_engine(test, SimOptions(max_model_len=128))
+
+
+LIMITED = SimOptions(max_model_len=10)
+TOO_LONG = (
+    "This model's maximum context length is 10 tokens. However, you requested {} output tokens"
+    " and your prompt contains at least {} input tokens, for a total of at least 11 tokens. Please"
+    " reduce the length of the input prompt or the number of requested output tokens."
+    " (parameter=input_tokens, value={})"
+)
+TOO_MANY = "{} cannot be greater than max_model_len=10. Please request fewer output tokens."
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message", "param"),
+    [
+        (CHAT, chat("a b c", max_tokens=8), TOO_LONG.format(8, 3, 3), "input_tokens"),
+        (CHAT, chat(" x" * 10), TOO_LONG.format(0, 11, 11), "input_tokens"),
+        (COMPLETIONS, {"prompt": ["a", " x" * 12]}, TOO_LONG.format(0, 11, 11), "input_tokens"),
+        (EMBEDDINGS, {"input": " x" * 10}, TOO_LONG.format(0, 11, 11), "input_tokens"),
+        (CHAT, chat(" x" * 9), TOO_LONG.format(1, 10, 10), "input_tokens"),
+        (
+            CHAT,
+            chat("a", max_completion_tokens=11),
+            TOO_MANY.format("max_completion_tokens=11"),
+            "max_completion_tokens",
+        ),
+        (
+            COMPLETIONS,
+            {"prompt": "a", "max_tokens": 20},
+            TOO_MANY.format("max_tokens=20"),
+            "max_tokens",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_the_words_of_vllm(
+    path: str, body: dict[str, object], message: str, param: str
+) -> None:
+    answer = ask(path, {"model": "sim"} | body, LIMITED)
+    assert answer.status == 400
+    error = {"message": message, "type": "BadRequestError", "param": param, "code": 400}
+    assert answer.json == {"error": error}
+
+
+def test_what_just_fits_is_answered_and_cut_at_the_end() -> None:
+    reply = ask(CHAT, chat("a b c", max_tokens=7), LIMITED).json
+    assert reply["usage"] == {"prompt_tokens": 3, "completion_tokens": 7, "total_tokens": 10}
+    reply = ask(CHAT, chat("a b c"), LIMITED).json
+    assert (reply["usage"]["total_tokens"], reply["choices"][0]["finish_reason"]) == (10, "length")
+    assert ask(EMBEDDINGS, {"model": "sim", "input": " x" * 9}, LIMITED).status == 200
+
+
+@pytest.mark.parametrize("length", [(1, 1), (7, 7), (400, 400), (90, 110)])
+def test_replies_can_be_given_a_length(length: tuple[int, int]) -> None:
+    low, high = length
+    seen = set()
+    for n in range(20):
+        reply = ask(CHAT, chat(f"prompt {n}"), SimOptions(reply_tokens=length)).json
+        tokens = reply["usage"]["completion_tokens"]
+        text, reason = reply["choices"][0]["message"]["content"], reply["choices"][0]
+        assert low <= tokens <= high
+        assert (len(text.split()), reason["finish_reason"]) == (tokens, "stop")
+        seen.add(tokens)
+    assert len(seen) > 1 or low == high
+    reply = ask(CHAT, chat("x", max_tokens=5), SimOptions(reply_tokens=(50, 50))).json
+    assert (reply["usage"]["completion_tokens"], reply["choices"][0]["finish_reason"]) == (
+        5,
+        "length",
+    )
