@@ -66,7 +66,7 @@ class Teller:
         from overnight.cli.tables import painted
 
         if job.faults:
-            print(f"{painted(job.status)}: the input was refused, nothing was sent\n")
+            print(f"{painted(job.status)}: the input was refused, nothing was sent")
             show_failure(job, self.source)
             return
         print(f"{painted(job.status)}: {counts(job)}" if job.total else painted(job.status))
@@ -94,6 +94,7 @@ def show_failure(job: JobView, source: str | None) -> None:
     if job.faults:
         from overnight.cli.faults import show_faults
 
+        print()
         show_faults(job.faults, total=job.fault_count, source=source)
     if job.failure is not None:
         say_error(job.failure)
