@@ -15,9 +15,9 @@ from support.scripted import Received, ScriptedUpstream, Steps
 
 @contextmanager
 def scripted(
-    script: Sequence[Steps] | Callable[[Received], Steps],
+    script: Sequence[Steps] | Callable[[Received], Steps], *, on_connect: Steps = ()
 ) -> Iterator[ScriptedUpstream]:
-    server = ScriptedUpstream(script)
+    server = ScriptedUpstream(script, on_connect=on_connect)
     ready = threading.Event()
     stop: asyncio.Event
     loop: asyncio.AbstractEventLoop

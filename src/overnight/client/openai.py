@@ -6,7 +6,7 @@ from typing import Final
 from overnight.client.content import opened
 from overnight.client.dialect import NewFile, NewJob
 from overnight.client.reading import Fields, listed
-from overnight.client.transport import UPLOAD_TIMEOUT, Transport
+from overnight.client.transport import Transport
 
 _PAGE_MAX: Final = 100
 """What OpenAI's server gives at most for jobs."""
@@ -17,7 +17,9 @@ class OpenAiDialect:
         with opened(file.path, file.on_bytes) as content:
             part = (file.name, content, "application/octet-stream")
             form, files = {"purpose": "batch"}, {"file": part}
-            stored = transport.post("/files", data=form, files=files, timeout=UPLOAD_TIMEOUT)
+            stored = transport.post(
+                "/files", data=form, files=files, timeout=transport.upload_timeout
+            )
             return Fields(stored)
 
     def create(self, transport: Transport, job: NewJob) -> Fields:

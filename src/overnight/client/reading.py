@@ -44,6 +44,13 @@ class Fields:
         pairs = value.items() if isinstance(value, dict) else ()
         return {key: text for key, text in pairs if isinstance(text, str)}
 
+    def span(self, name: str) -> tuple[int, int] | None:
+        """A pair of positions, the first not after the second."""
+        match self._values.get(name):
+            case [int(start), int(end)] if 0 <= start <= end:
+                return start, end
+        return None
+
     def _present(self, names: tuple[str, ...]) -> Iterator[object]:
         return (self._values[name] for name in names if name in self._values)
 

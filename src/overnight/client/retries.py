@@ -1,6 +1,7 @@
 """Which requests are sent again, and after how long. Decides; does not send."""
 
 import random
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -74,10 +75,13 @@ def retry_after_seconds(reply: httpx2.Response, now: float) -> float | None:
         return None
 
 
+_LASTING: Final = (httpx2.LocalProtocolError, httpx2.TooManyRedirects, httpx2.ConnectTimeout)
+
+
 def _is_lasting(error: httpx2.RequestError) -> bool:
-    """A certificate or a protocol does not mend in seconds."""
-    return isinstance(error, httpx2.LocalProtocolError | httpx2.TooManyRedirects) or any(
-        isinstance(cause, ssl.SSLError) for cause in causes(error)
+    """Nothing that mends in seconds: a name, a certificate, a host that has been tried for long."""
+    return isinstance(error, _LASTING) or any(
+        isinstance(cause, ssl.SSLError | socket.gaierror) for cause in causes(error)
     )
 
 

@@ -23,6 +23,8 @@ class Server:
     base_url: str
     api_key: str | None = field(default=None, repr=False)
     dialect: Literal["auto", "openai", "together"] = "auto"
+    timeout_seconds: float = 60.0
+    """How long it may say nothing; after an upload's last byte ten times as long."""
 
 
 @dataclass(frozen=True, slots=True)

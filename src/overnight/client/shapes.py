@@ -69,6 +69,7 @@ def _fault(fields: Fields) -> LineFault:
         line=fields.integer("line"),
         param=fields.text("param"),
         excerpt=fields.text("excerpt"),
+        marked=fields.span("marked"),
     )
 
 

@@ -12,7 +12,7 @@ from overnight.client.errors import BadReply, ClientError
 from overnight.client.failures import lacking
 from overnight.client.reading import Fields, listed
 from overnight.client.server import Address
-from overnight.client.transport import UPLOAD_TIMEOUT, Transport
+from overnight.client.transport import Transport
 
 _NAMES_A_PLACE: Final = frozenset({200, 201, 301, 302, 303, 307, 308})
 
@@ -64,7 +64,7 @@ def _put(transport: Transport, place: str, content: FileContent) -> None:
     """The place carries its own right, so the key stays here."""
     storage = transport.elsewhere(place)
     try:
-        request = storage.request("PUT", place, content=content, timeout=UPLOAD_TIMEOUT)
+        request = storage.request("PUT", place, content=content, timeout=storage.upload_timeout)
 
         def from_the_start() -> httpx2.Request:
             content.seek(0)

@@ -13,10 +13,7 @@ from overnight.client.failures import not_json, refused, unreachable
 from overnight.client.retries import Retries
 from overnight.client.server import Address, Server
 
-_TIMEOUT: Final = httpx2.Timeout(60.0, connect=10.0)
-
-UPLOAD_TIMEOUT: Final = httpx2.Timeout(60.0, connect=10.0, read=600.0)
-"""After the last byte a server may have to copy or sync all of them."""
+_CONNECT_SECONDS: Final = 10.0
 
 Make = Callable[[], httpx2.Request]
 """Makes a request anew for each try, its body from the start."""
@@ -29,11 +26,12 @@ class Transport:
     only if the server can not have begun with them.
     """
 
-    def __init__(self, address: Address, retries: Retries, headers: Mapping[str, str]) -> None:
-        self.address = address
+    def __init__(self, server: Server, retries: Retries, headers: Mapping[str, str]) -> None:
+        self.server = server
+        self.address = Address.of(server)
         self.retries = retries
         self._headers = {"user-agent": "overnight-client"} | dict(headers)
-        self._http = _open(address)
+        self._http = _open(self.address, self._timeout(server.timeout_seconds))
 
     @classmethod
     def to(cls, server: Server, retries: Retries) -> Self:
@@ -43,11 +41,22 @@ class Transport:
             # Overnight then need not guess; others do not look at it.
             "x-overnight-dialect": address.spelling,
         }
-        return cls(address, retries, headers | _authorization(server.api_key))
+        return cls(server, retries, headers | _authorization(server.api_key))
 
     def elsewhere(self, url: str) -> "Transport":
         """To another server that this one named, without the key."""
-        return Transport(Address.of(Server(urljoin(url, "/"))), self.retries, {})
+        server = Server(urljoin(url, "/"), timeout_seconds=self.server.timeout_seconds)
+        return Transport(server, self.retries, {})
+
+    @property
+    def upload_timeout(self) -> httpx2.Timeout:
+        """After the last byte a server may have to copy or sync all of them."""
+        return self._timeout(10 * self.server.timeout_seconds)
+
+    def _timeout(self, answer_seconds: float) -> httpx2.Timeout:
+        return httpx2.Timeout(
+            self.server.timeout_seconds, connect=_CONNECT_SECONDS, read=answer_seconds
+        )
 
     def close(self) -> None:
         self._http.close()
@@ -129,7 +138,7 @@ class Transport:
             raise not_json(reply, self.address) from error
 
 
-def _open(address: Address) -> httpx2.Client:
+def _open(address: Address, timeout: httpx2.Timeout) -> httpx2.Client:
     # Loading the trusted authorities takes longer than a request to this machine, where plain
     # HTTP has no use for them; a context without any trusts nobody.
     needs_authorities = not (address.is_loopback and address.url.startswith("http://"))
@@ -139,7 +148,7 @@ def _open(address: Address) -> httpx2.Client:
         else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     )
     # A proxy is not meant for this machine, whatever the environment leaves out of NO_PROXY.
-    return httpx2.Client(verify=tls, trust_env=not address.is_loopback, timeout=_TIMEOUT)
+    return httpx2.Client(verify=tls, trust_env=not address.is_loopback, timeout=timeout)
 
 
 def _authorization(api_key: str | None) -> dict[str, str]:

@@ -22,6 +22,8 @@ class LineFault:
     """The field at fault, such as `body.model`."""
     excerpt: str | None = None
     """The offending text, shortened."""
+    marked: tuple[int, int] | None = None
+    """From which character of `excerpt` to which the fault itself reaches."""
 
 
 @dataclass(frozen=True, slots=True)
