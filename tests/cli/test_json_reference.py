@@ -8,6 +8,7 @@ import pytest
 
 from overnight.cli.results import Results
 from overnight.client.views import STATUSES, FileView, JobView, LineFault
+from overnight.domain.api_key import ApiKey
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "json.md").read_text()
 
@@ -20,7 +21,13 @@ def documented(heading: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("heading", "printed"),
-    [("A job", JobView), ("A file", FileView), ("A fault", LineFault), ("Results", Results)],
+    [
+        ("A job", JobView),
+        ("A file", FileView),
+        ("A fault", LineFault),
+        ("Results", Results),
+        ("A key", ApiKey),
+    ],
 )
 def test_fields(heading: str, printed: type) -> None:
     assert documented(heading) == [field.name for field in fields(printed)]

@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from overnight.cli.serve import refuse_exposure
+from overnight.domain.errors import ConfigurationError
+from overnight.settings import Settings
 from support.command_line import Ended, overnight
 from support.polling import wait_for
 from support.service import ServiceProcess, running_service
@@ -158,10 +161,13 @@ def test_a_running_service_sees_what_changes(tmp_path: Path) -> None:
         assert status(service) == 401
 
 
-def test_a_service_with_a_key_may_be_exposed(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    secret = created("alice", folder=folder)
-    upstream = "http://127.0.0.1:9/v1"
-    with running_service(folder, upstream, "--host", "0.0.0.0") as service:
-        assert status(service) == 401
-        assert status(service, secret) == 200
+def test_a_service_with_a_key_may_be_exposed() -> None:
+    settings = Settings(host="0.0.0.0", data_dir=Path("data"))
+    Path("data").mkdir()
+    with pytest.raises(ConfigurationError, match="let everybody"):
+        refuse_exposure(settings)
+    created("alice")
+    refuse_exposure(settings)
+    # Without one it is closed, and therefore may be exposed as well.
+    keys("revoke", "alice")
+    refuse_exposure(settings)

@@ -112,11 +112,13 @@ def refuse_exposure(settings: "Settings") -> None:
 
 def _has_keys(data_dir: Path) -> bool:
     """Asked in another process: this one becomes the supervisor, which stays free of SQL."""
+    if not data_dir.is_dir():
+        return False
     command = [sys.executable, "-m", "overnight", "keys", "list", "--all", "--json"]
     asked = subprocess.run(  # noqa: S603  our own command
         [*command, "--data-dir", str(data_dir)], check=False, capture_output=True
     )
     if asked.returncode != ExitCode.OK:
-        # No folder yet, or one that can not be used, which the supervisor is going to tell.
+        # Nothing in it yet; or it can not be used, and opening it is no remedy.
         return False
     return bool(json.loads(asked.stdout)["keys"])
