@@ -21,7 +21,10 @@ from typer.main import get_command
 from overnight.api import openai_shapes, together_shapes
 from overnight.cli.main import app
 from overnight.cli.messages import ExitCode
+from overnight.cli.validate import REPORT_FIELDS
+from overnight.domain.fault_codes import FaultCode
 from overnight.domain.job import TERMINAL, TRANSITIONS, JobEvent, JobStatus
+from overnight.domain.request import FAULTS_MAX
 from overnight.settings import ENVIRONMENT_PREFIX, Settings, UpstreamSettings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -205,6 +208,54 @@ def _in_units(value: object) -> str:
     return ""
 
 
+# The faults of an input file
+
+_HOW_FAULTS_ARE_TOLD: Final = f"""\
+A file with faults is refused as a whole before anything is sent. `overnight validate` and
+`overnight run` print them and exit with {ExitCode.INPUT_REFUSED:d}; a job of the service becomes
+FAILED and carries them: in the OpenAI API as `errors.data[]` with `code`, `message`, `param` and
+`line`, and beside these the text in question (`excerpt`) and from which of its characters to which
+the fault itself reaches (`marked`); in the Together API as one string, `error`. A line is told its
+first fault, and checking ends at {FAULTS_MAX:,} of them. A fault without a `line` is the whole
+file's: if its first lines are all wrong in the same way, that is one fault and not thousands."""
+
+_NO_FAULTS: Final = """\
+Blank lines, CRLF, a byte order mark at the start, a missing last line break, fields in any order,
+fields that are not known, several models. Of a name that occurs twice in an object the last counts.
+What is in a body beyond the model, `stream` and the presence of its content is not looked at: the
+upstream's refusal then is the answer of that one request."""
+
+
+_HOW_THE_REPORT_IS_TOLD: Final = """\
+One object, with all of these fields. Those behind `fine_lines` are null when there are faults, but
+for `silent`."""
+
+
+def faults_page() -> str:
+    return (
+        "\n\n".join(
+            [
+                _WRITTEN,
+                "# Faults of an input file",
+                _HOW_FAULTS_ARE_TOLD,
+                _table(
+                    ["code", "when", "what to do"],
+                    [[f"`{code}`", code.when, code.remedy] for code in FaultCode],
+                ),
+                "## What is no fault",
+                _NO_FAULTS,
+                "## `overnight validate --json`",
+                _HOW_THE_REPORT_IS_TOLD,
+                _table(
+                    ["field", "meaning"],
+                    [[f"`{name}`", meaning] for name, meaning in REPORT_FIELDS.items()],
+                ),
+            ]
+        )
+        + "\n"
+    )
+
+
 # The states of a job
 
 
@@ -235,6 +286,7 @@ def states_table() -> str:
 
 PAGES: Final[Mapping[Path, Callable[[], str]]] = {
     DOCS / "reference" / "cli.md": cli_page,
+    DOCS / "reference" / "faults.md": faults_page,
     DOCS / "reference" / "settings.md": settings_page,
 }
 

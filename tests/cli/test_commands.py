@@ -1,22 +1,11 @@
 """What commands print, and the codes they end with."""
 
-import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from support.command_line import overnight
-
-GOOD = '{"custom_id":"a","body":{"model":"m"}}\n{"custom_id":"b","body":{"model":"n"}}\n'
-BAD = '{"custom_id":"a","body":{"model":"m"}}\n' * 2 + "{\n"
-
-
-def write(text: str) -> Path:
-    path = Path("input.jsonl")
-    path.write_text(text)
-    return path
 
 
 def test_version() -> None:
@@ -74,67 +63,3 @@ def test_debug_keeps_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVERNIGHT_DEBUG", "1")
     with pytest.raises(ConfigurationError):
         overnight("serve")
-
-
-def test_validate_a_good_file() -> None:
-    ended = overnight("validate", write(GOOD))
-    assert (ended.code, ended.err) == (0, "")
-    assert ended.out.splitlines()[:2] == ["2 requests, no faults", "  models  m, n"]
-
-
-def test_validate_a_good_file_for_programs() -> None:
-    path = write(GOOD)
-    data = json.loads(overnight("validate", path, "--json").out)
-    digest = data.pop("digest")
-    assert len(digest) == 32
-    assert data == {
-        "valid": True,
-        "faults": [],
-        "requests": 2,
-        "models": ["m", "n"],
-        "bytes": path.stat().st_size,
-        "body_bytes": 26,
-        "shards": 2,
-        "endpoint": None,
-    }
-
-
-def test_validate_a_bad_file() -> None:
-    ended = overnight("validate", write(BAD))
-    assert ended.code == 3
-    first, second = ended.out.splitlines()
-    assert first.startswith("line 2: custom_id: ")
-    assert first.endswith("[duplicate_custom_id]")
-    assert second.startswith("line 3: ")
-    assert ended.err == "error: the input has 2 faults\n"
-
-
-def test_validate_a_bad_file_for_programs() -> None:
-    ended = overnight("validate", write(BAD), "--json")
-    assert ended.code == 3
-    data = json.loads(ended.out)
-    assert data["valid"] is False
-    assert [fault["line"] for fault in data["faults"]] == [2, 3]
-
-
-def test_validate_keeps_to_the_limits_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OVERNIGHT_LIMITS__REQUESTS_MAX", "1")
-    assert "[too_many_tasks]" in overnight("validate", write(GOOD)).out
-
-
-def test_validate_for_one_endpoint() -> None:
-    line = '{"custom_id":"a","url":"/v1/embeddings","body":{"model":"m"}}\n'
-    path = write(line)
-    assert overnight("validate", path, "--endpoint", "/v1/embeddings").code == 0
-    refused = overnight("validate", path, "--endpoint", "/v1/completions")
-    assert refused.code == 3
-    assert "[invalid_url]" in refused.out
-
-
-@pytest.mark.parametrize("arguments", [("missing",), (".",), ("input.jsonl", "--endpoint", "/v1")])
-def test_validate_what_can_not_be(arguments: tuple[str, ...]) -> None:
-    write(GOOD)
-    ended = overnight("validate", *arguments)
-    assert ended.code == 2
-    assert ended.err.startswith("error: ")
-    assert ended.out == ""
