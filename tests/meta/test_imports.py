@@ -23,6 +23,7 @@ LEAN = {
     "overnight.__main__": WEB | {"sqlalchemy", "alembic", "typer", "rich"},
     "overnight.service.worker": WEB | {"alembic"},
     "overnight.service.run": WEB | {"sqlalchemy", "alembic"},
+    "overnight.client.client": WEB | {"sqlalchemy", "alembic", "typer", "rich"},
     # Its settings are checked by pydantic, which is neither web nor SQL.
     "overnight.supervisor": (WEB - {"pydantic"}) | {"sqlalchemy", "alembic"},
 }
