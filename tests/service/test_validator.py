@@ -202,6 +202,32 @@ def test_a_full_report_ends_the_reading(bench: Bench) -> None:
     assert [fault.line for fault in faults] == list(range(1, FAULTS_MAX + 1))
 
 
+def test_a_file_of_another_kind_is_one_fault(bench: Bench) -> None:
+    validation = bench.run(joined(*[b'{"messages": []}'] * (FAULTS_MAX + 500)))
+    assert [(fault.code, fault.line) for fault in validation.faults] == [("not_requests", None)]
+    assert not validation.read_to_end
+
+
+def test_after_a_good_line_every_line_is_judged_by_itself(bench: Bench) -> None:
+    validation = bench.run(joined(b"", line("a"), *[b'{"messages": []}'] * 20))
+    assert [fault.line for fault in validation.faults] == list(range(3, 23))
+    assert (validation.read_to_end, validation.lines_filled) == (True, 21)
+
+
+def test_faults_of_the_whole_file_mark_their_text_in_the_line(bench: Bench) -> None:
+    lines = [line("a", "x", url=CHAT), line("b", "x"), line("a", "other"), line("a", "x")]
+    validation = bench.run(joined(*lines), LineRules(None), frozenset({"x"}))
+    marked = [
+        (fault.code, (fault.excerpt or "")[slice(*(fault.marked or (0, 0)))])
+        for fault in validation.faults
+    ]
+    assert marked == [
+        ("model_not_found", '"other"'),
+        ("duplicate_custom_id", '"a"'),
+        ("duplicate_custom_id", '"a"'),
+    ]
+
+
 def one_digest(custom_id: bytes) -> int:
     return 5
 
