@@ -11,7 +11,6 @@ import pytest
 from overnight.error_log import (
     FILE_BYTES_MAX,
     ErrorLog,
-    ForwardToStructlog,
     error_log_path,
     newest_errors,
 )
@@ -99,6 +98,8 @@ def test_it_is_for_the_owner_alone(tmp_path: Path) -> None:
 
 
 def test_libraries_are_heard(capsys: pytest.CaptureFixture[str]) -> None:
+    from overnight.node import ForwardToStructlog
+
     logger = logging.getLogger("tests.library")
     logger.addHandler(ForwardToStructlog(logging.WARNING))
     logger.info("chatter")

@@ -7,15 +7,13 @@ anything worse: what can not be written is left out, and nobody waits for anybod
 
 import fcntl
 import json
-import logging
 import os
 import traceback
 from collections.abc import MutableMapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-
-import structlog
 
 FILE_BYTES_MAX: Final = 1024 * 1024
 _TEXT_CHARS_MAX: Final = 8_000
@@ -47,6 +45,12 @@ class ErrorLog:
                 self._append(json.dumps(record, default=str).encode() + b"\n")
         return event
 
+    def tell(self, event: str, role: str) -> None:
+        """For a process without structlog."""
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        record = {"timestamp": now, "level": "warning", "event": event, "role": role}
+        self(None, "warning", record | {"pid": os.getpid()})
+
     def _append(self, line: bytes) -> None:
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
@@ -71,15 +75,6 @@ def _short(value: object, *, end: bool = False) -> object:
     if not isinstance(value, str) or len(value) <= _TEXT_CHARS_MAX:
         return value
     return f"…{value[-_TEXT_CHARS_MAX:]}" if end else f"{value[:_TEXT_CHARS_MAX]}…"
-
-
-class ForwardToStructlog(logging.Handler):
-    """Lets libraries that know only the standard library's logging end up in the same place."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger().log(
-            record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info
-        )
 
 
 def newest_errors(data_dir: Path, limit: int) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from typing import Final
 import structlog
 
 from overnight.domain.errors import LeaseLost
-from overnight.error_log import ErrorLog, ForwardToStructlog
+from overnight.error_log import ErrorLog
 from overnight.options import dispatch_options, fast_loop, lane_options
 from overnight.seams import Seams
 from overnight.settings import Assignment, Settings
@@ -156,6 +156,13 @@ class Node:
         await serve(app, listener, stop)
         files.close()
         await database.close()
+
+
+class ForwardToStructlog(logging.Handler):
+    """Lets libraries that know only the standard library's logging end up in the same place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _log.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
 
 
 def log_as(role: str, data_dir: Path) -> None:

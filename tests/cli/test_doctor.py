@@ -174,6 +174,17 @@ def test_a_newer_schema(folder: Path) -> None:
     assert seen["Database/schema"]["advice"].startswith("Upgrade Overnight")
 
 
+def test_an_older_schema(folder: Path) -> None:
+    change(folder, "UPDATE alembic_version SET version_num = '0001'")
+    change(folder, "ALTER TABLE lanes DROP COLUMN models")
+    seen = examined("--no-request")
+    assert seen.code == 0
+    found = seen["Database/schema"]
+    assert found["status"] == "warn"
+    assert "it upgrades it" in found["advice"]
+    assert seen.statuses("Stored bytes") == []
+
+
 def test_jobs_past_their_deadline(folder: Path) -> None:
     change(folder, "UPDATE jobs SET deadline = 1000")
     seen = examined("--no-request")
@@ -223,7 +234,11 @@ def test_beside_a_running_service(engine: SimProcess) -> None:
         assert "1 completed" in seen["Database/jobs"]["message"]
         service.kill("worker")
         wait_for(lambda: len(service.pids("worker")) == 1, what="another worker")
-    assert examined("--no-request")["Data folder/service"]["message"] == "not running"
+    seen = examined("--no-request")
+    assert seen["Data folder/service"]["message"] == "not running"
+    (death,) = seen["Newest errors/log"]["details"]
+    assert "supervisor: worker (pid " in death
+    assert "was killed by SIGKILL" in death
 
 
 def test_after_everything_was_killed(engine: SimProcess) -> None:

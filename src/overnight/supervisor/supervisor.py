@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, TextIO
 
+from overnight.error_log import ErrorLog
 from overnight.settings import Settings
 from overnight.supervisor.folder import open_folder
 from overnight.supervisor.listener import bind
@@ -48,6 +49,7 @@ class Supervisor:
         """
         self._settings = settings
         self._log = log
+        self._errors = ErrorLog(settings.data_dir)
         self._on_started = on_started
         self._command = command
         self._places: tuple[Place, ...] = ()
@@ -219,6 +221,8 @@ class Supervisor:
         self._say(f"waiting for another Overnight to let go of {folder}")
 
     def _say(self, line: str) -> None:
+        """All it has to say is trouble, and a child's death is often told by nobody else."""
+        self._errors.tell(line, "supervisor")
         # A closed terminal must not end the service.
         with suppress(OSError, ValueError):
             print(line, file=self._log, flush=True)

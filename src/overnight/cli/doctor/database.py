@@ -31,31 +31,31 @@ _DAMAGED: Final = (
 )
 
 
-def database(reader: ReadOnlyDatabase, *, running: bool, quick: bool) -> Iterator[Finding]:
+def schema_finding(reader: ReadOnlyDatabase) -> Finding:
+    """Whether it can be opened, and is as this program knows it; else nothing more is read."""
     try:
-        found = _schema(reader)
-        yield found
-        if found.status == "fail":
-            return
-        if not quick:
-            yield from reader.read(_soundness)
-        yield from reader.read(lambda tx: list(_work(tx, running)))
+        found = reader.read(schema)
     except Corrupt as error:
-        yield fail("file", str(error), _DAMAGED)
+        return fail("file", str(error), _DAMAGED)
     except Unavailable as error:
-        yield fail("file", str(error), "Look again; if it stays so, is the disk full or ill?")
-
-
-def _schema(reader: ReadOnlyDatabase) -> Finding:
-    found = reader.read(schema)
+        return fail("file", str(error), "Look again; if it stays so, is the disk full or ill?")
     present = ", ".join(sorted(found.present)) or "none"
     if not found.present <= found.known:
         told = f"{present}, written by a newer version of Overnight"
         return fail("schema", told, "Upgrade Overnight, or use another data folder.")
     if found.newest not in found.present:
-        told = f"{present}; this version has {found.newest}"
-        return warn("schema", told, "The next `overnight serve` upgrades it.")
+        told = f"{present}, of an older version of Overnight; this one has {found.newest}"
+        return warn("schema", told, "Start `overnight serve`: it upgrades it. Then look again.")
     return ok("schema", f"{present}, the newest")
+
+
+def contents(reader: ReadOnlyDatabase, *, running: bool, quick: bool) -> Iterator[Finding]:
+    try:
+        if not quick:
+            yield from reader.read(_soundness)
+        yield from reader.read(lambda tx: list(_work(tx, running)))
+    except OvernightError as error:
+        yield fail("file", str(error), _DAMAGED)
 
 
 def _soundness(tx: Connection) -> list[Finding]:

@@ -1,11 +1,11 @@
 """All checks in their order, each group begun only when it is its turn."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Final
 
 from overnight.cli.doctor import database, folder, machine, troubles, upstreams
-from overnight.cli.doctor.finding import Finding, ok, warn
+from overnight.cli.doctor.finding import Finding, Status, ok, warn
 from overnight.domain.errors import OvernightError
 from overnight.node import database_path
 from overnight.settings import Loaded, Settings, UpstreamSettings
@@ -28,33 +28,44 @@ def examine(
         yield "Limits", machine.limits(settings.upstreams, service.pids)
         return
     with closing(ReadOnlyDatabase(database_path(settings))) as reader:
-        yield "Data folder", _data_folder(settings, service, reader)
-        yield "Database", database.database(reader, running=service.running, quick=quick)
-        yield "Stored bytes", database.stored_bytes(reader, settings.data_dir, quick=quick)
-        last = _used_last(reader)
+        schema = database.schema_finding(reader)
+        current = reader if schema.status is Status.OK else None
+        last = _used_last(current)
+        yield "Data folder", _data_folder(settings, service, current)
+        yield "Database", _database(schema, service, current, quick=quick)
+        if current:
+            yield "Stored bytes", database.stored_bytes(current, settings.data_dir, quick=quick)
         yield "Upstreams", _upstreams(settings.upstreams, last, wish)
         yield "Limits", machine.limits(settings.upstreams or last, service.pids)
-        yield "Newest errors", _newest_errors(settings, service, reader)
+        yield "Newest errors", _newest_errors(settings, service, current)
 
 
 def _data_folder(
-    settings: Settings, service: folder.Service, reader: ReadOnlyDatabase
+    settings: Settings, service: folder.Service, reader: ReadOnlyDatabase | None
 ) -> Iterator[Finding]:
     yield from folder.place(settings.data_dir)
-    try:
-        live_input_bytes = reader.read(inspection.live_input_bytes)
-    except OvernightError:
-        live_input_bytes = 0  # The group about the database says why.
+    live_input_bytes = 0
+    if reader is not None:
+        with suppress(OvernightError):  # The group about the database says why.
+            live_input_bytes = reader.read(inspection.live_input_bytes)
     yield folder.room(settings.data_dir, live_input_bytes)
     yield folder.service_finding(service, settings.data_dir)
 
 
-def _used_last(reader: ReadOnlyDatabase) -> tuple[UpstreamSettings, ...]:
+def _database(
+    schema: Finding, service: folder.Service, reader: ReadOnlyDatabase | None, *, quick: bool
+) -> Iterator[Finding]:
+    yield schema
+    if reader is not None:
+        yield from database.contents(reader, running=service.running, quick=quick)
+
+
+def _used_last(reader: ReadOnlyDatabase | None) -> tuple[UpstreamSettings, ...]:
     """Without a configuration at hand: those the service had, as far as it wrote them down."""
-    try:
-        urls = sorted({lane.url for lane in reader.read(lanes.all)})
-    except OvernightError:
-        return ()
+    urls: list[str] = []
+    if reader is not None:
+        with suppress(OvernightError):
+            urls = sorted({lane.url for lane in reader.read(lanes.all)})
     return tuple(UpstreamSettings(url=url) for url in urls)
 
 
@@ -73,7 +84,8 @@ def _upstreams(
 
 
 def _newest_errors(
-    settings: Settings, service: folder.Service, reader: ReadOnlyDatabase
+    settings: Settings, service: folder.Service, reader: ReadOnlyDatabase | None
 ) -> Iterator[Finding]:
-    yield from troubles.recorded(reader, running=service.running)
+    if reader is not None:
+        yield from troubles.recorded(reader, running=service.running)
     yield troubles.logged(settings.data_dir)
