@@ -16,7 +16,8 @@ from support.polling import wait_for
 from support.service import ServiceProcess, running_service
 from support.terminal import on_terminal, without_controls
 
-SEEN_WITHIN_SECONDS = 2.0
+SEEN_WITHIN_SECONDS = 10.0
+"""The promise is 2, which tests in virtual time hold; a busy machine gets more."""
 
 
 def keys(*arguments: object, folder: object = "data") -> Ended:
@@ -159,6 +160,8 @@ def test_a_running_service_sees_what_changes(tmp_path: Path) -> None:
         assert refused.code == 2
         assert "'alice' was revoked" in refused.err
         assert status(service) == 401
+    written = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    assert not any(secret.encode() in data for data in written)
 
 
 def test_a_service_with_a_key_may_be_exposed() -> None:
