@@ -55,6 +55,8 @@ class Look:
     done: int
     failed: int
     total: int
+    retries: int
+    """Requests that were sent again, once for each time."""
     waiting_for: str | None
     seconds: float | None = None
     usage: dict[str, Any] | None = None

@@ -1,8 +1,9 @@
 """One batch with the Together SDK: `together_batch.py BASE_URL INPUT FOLDER`.
 
 Run by the SDK's own Python. Prints a line of JSON at each look: `status`, `done`, `failed`,
-`total`, `waiting_for`; the last one has `seconds` (from `create` to the end was seen) and
-`usage` too, and the files are in FOLDER, as `output.jsonl` and `errors.jsonl`, if there are any.
+`total`, `retries`, `waiting_for`; the last one has `seconds`, from `create` to when the end was
+seen, and `usage` too. The files are in FOLDER then, as `output.jsonl` and `errors.jsonl`, if there
+are any.
 """
 
 import json
@@ -42,6 +43,7 @@ def tell(job: dict[str, Any], **more: object) -> None:
         "done": counts["completed"] + counts["failed"],
         "failed": counts["failed"],
         "total": counts["total"],
+        "retries": job["retries"],
         "waiting_for": job["waiting_for"],
     }
     print(json.dumps(look | more), flush=True)  # noqa: T201  read by whoever started it

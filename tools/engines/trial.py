@@ -1,5 +1,6 @@
 """Overnight before a real engine: measured against a plain loop, then the engine is killed."""
 
+import os
 import sys
 import tempfile
 import time
@@ -125,7 +126,9 @@ def _watch(setting: Setting, lines: Sequence[Line], label: str) -> Iterator[Look
         batch(setting.service_url, lines, setting.folder) as looks,
     ):
         for look in looks:
-            line.update(look.done, failed=look.failed, note=look.waiting_for or "")
+            line.update(
+                look.done, failed=look.failed, retries=look.retries, note=look.waiting_for or ""
+            )
             yield look
 
 
@@ -144,12 +147,16 @@ def try_out(engine: Engine) -> bool:
             counted = tally(lines, setting.folder, last)
             # One of them was the question whether it was back.
             repeated = process.answers() - answers_before - 1 - counted.succeeded
-    figures += _night(outage, counted, repeated)
+    figures += _night(outage, counted)
+    figures.append(
+        ("sent again", f"{last.retries} requests, of which {repeated} had been answered before")
+    )
     wrong = list(_wrong(engine, last, counted))
     width = max(len(name) for name, _ in figures)
-    say(f"\n{engine.title}, {engine.max_in_flight} in flight")
+    load = os.getloadavg()[1]
+    say(f"\n{engine.title}, {engine.max_in_flight} in flight; load {load:.1f} on this machine")
     for name, words in figures:
-        say(f"  {name:{width}}  {words}")
+        say(f"  {name:{width}}  {words}".rstrip())
     for words in wrong:
         say(f"  WRONG: {words}")
     return not wrong
@@ -173,13 +180,12 @@ def _rates(setting: Setting, lines: Sequence[Line]) -> list[tuple[str, str]]:
     ]
 
 
-def _night(outage: Outage, counted: Tally, repeated: int) -> list[tuple[str, str]]:
+def _night(outage: Outage, counted: Tally) -> list[tuple[str, str]]:
     return [
         ("kill -9", f"engine back after {outage.ready_seconds:.1f} s"),
         ("", f"batch seen to go on after {outage.resumed_seconds:.1f} s"),
         ("it said", outage.said or "nothing"),
         ("results", str(counted)),
-        ("repeated", f"{repeated} answers given again"),
         ("tokens", f"{counted.prompt_tokens:,} prompt, {counted.completion_tokens:,} completion"),
     ]
 
