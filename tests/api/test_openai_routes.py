@@ -181,6 +181,18 @@ def test_a_wrong_parameter_is_named(
     )
 
 
+def test_what_lines_must_hold_can_be_said(server: ApiServer) -> None:
+    body = {"input_file_id": server.upload(), "endpoint": CHAT}
+    for rules, status in (("together", 200), ("openai", 200), ("none", 400)):
+        reply = server.post_json("/v1/batches", body, {"x-overnight-line-rules": rules})
+        assert reply.status == status
+        if status == 200:
+            batch_id = str(reply.at("id"))
+            assert server.store(lambda tx, id=batch_id: job_rows.get(tx, id)).line_rules == rules
+        else:
+            assert reply.at("error", "param") == "x-overnight-line-rules"
+
+
 def test_a_missing_parameter_is_named(server: ApiServer) -> None:
     reply = server.post_json("/v1/batches", {"endpoint": CHAT})
     assert reply.status == 400

@@ -62,6 +62,15 @@ def test_for_programs(server: ServiceProcess) -> None:
     assert (job["output"], job["errors"]) == ("out.jsonl", "bad.jsonl")
 
 
+def test_lines_may_be_without_method_and_url_as_for_run(server: ServiceProcess) -> None:
+    messages = [{"role": "user", "content": "Hello"}]
+    line = {"custom_id": "one", "body": {"model": "sim", "messages": messages}}
+    Path("in.jsonl").write_text(json.dumps(line))
+    done = submit(server, "in.jsonl", "--output", "out.jsonl")
+    assert done.code == 0, done.out
+    assert ids_of(Path("out.jsonl")) == ["one"]
+
+
 def test_metadata_is_kept(server: ServiceProcess) -> None:
     path = good_file(Path("in.jsonl"))
     options = ("--metadata", "team=search", "--metadata", "run=a=b")

@@ -1,6 +1,6 @@
 """The routes of the OpenAI dialect, under `/openai/v1`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import FastAPI, Query, Request
 from starlette.responses import JSONResponse, Response
@@ -11,11 +11,15 @@ from overnight.api.bodies import CreateBatch, documented, read_json
 from overnight.api.content import content_reply
 from overnight.api.uploads import Uploads
 from overnight.domain.dialect import Dialect
+from overnight.domain.errors import InvalidRequest
 from overnight.domain.job import Job
 from overnight.service.files import Files
 from overnight.service.jobs import Jobs, SubmitJob
 
 LINE_RULES = "openai"
+LINE_RULES_HEADER: Final = "x-overnight-line-rules"
+"""With `together`, lines may be without `method` and `url`: `overnight submit` takes what
+`overnight run` takes."""
 
 
 class OpenAiRoutes:
@@ -87,7 +91,7 @@ class OpenAiRoutes:
             tenant=request.state.tenant,
             input_file_id=body.input_file_id,
             endpoint=body.endpoint,
-            line_rules=LINE_RULES,
+            line_rules=_line_rules(request),
             completion_window=body.completion_window,
             metadata=body.metadata,
         )
@@ -113,3 +117,14 @@ class OpenAiRoutes:
 
     async def _batch(self, job: Job) -> Response:
         return JSONResponse(shapes.batch(job, await self._jobs.waiting_for(job)))
+
+
+def _line_rules(request: Request) -> str:
+    """Raises `InvalidRequest` when the header names none."""
+    named = request.headers.get(LINE_RULES_HEADER, LINE_RULES)
+    if named not in tuple(Dialect):
+        raise InvalidRequest(
+            f"The header {LINE_RULES_HEADER} is 'openai' or 'together', not '{named[:80]}'.",
+            param=LINE_RULES_HEADER,
+        )
+    return named

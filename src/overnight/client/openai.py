@@ -11,6 +11,9 @@ from overnight.client.transport import Transport
 _PAGE_MAX: Final = 100
 """What OpenAI's server gives at most for jobs."""
 
+_LINE_RULES_HEADER: Final = "x-overnight-line-rules"
+"""To Overnight: lines may be without `method` and `url`. Other servers do not know it."""
+
 
 class OpenAiDialect:
     def upload(self, transport: Transport, file: NewFile) -> Fields:
@@ -31,7 +34,7 @@ class OpenAiDialect:
         }
         if job.metadata:
             body["metadata"] = dict(job.metadata)
-        headers = {"idempotency-key": job.key}
+        headers = {"idempotency-key": job.key, _LINE_RULES_HEADER: "together"}
         return Fields(transport.post("/batches", json=body, headers=headers))
 
     def list(self, transport: Transport, path: str, limit: int | None) -> Iterator[Fields]:
