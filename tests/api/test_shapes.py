@@ -37,7 +37,7 @@ DONE = replace(
     JOB,
     status=JobStatus.COMPLETED,
     total=10,
-    counts=Counts(succeeded=7, failed=3, prompt_tokens=70, completion_tokens=140),
+    counts=Counts(succeeded=7, failed=3, prompt_tokens=70, completion_tokens=140, retries=5),
     output_file_id="file-out",
     error_file_id="file-err",
     metadata={"a": "b"},
@@ -92,6 +92,7 @@ def test_openai_batch_that_is_new() -> None:
         "cancelled_at": None,
         "request_counts": {"total": 0, "completed": 0, "failed": 0},
         "usage": None,
+        "retries": 0,
         "metadata": None,
         "waiting_for": "waiting: no clerk is running",
     }
@@ -106,7 +107,20 @@ def test_openai_batch_that_is_done() -> None:
     assert shape["request_counts"] == {"total": 10, "completed": 7, "failed": 3}
     assert shape["usage"] is not None
     assert shape["usage"]["total_tokens"] == 210
+    assert shape["retries"] == 5
     assert shape["metadata"] == {"a": "b"}
+
+
+@pytest.mark.parametrize("spell", [openai_shapes.batch, together_shapes.batch_job])
+def test_usage_is_there_from_the_first_moment_of_sending(
+    spell: Callable[[Job, str | None], openai_shapes.Batch | together_shapes.BatchJob],
+) -> None:
+    usage = spell(replace(JOB, status=JobStatus.IN_PROGRESS, total=10), None)["usage"]
+    assert usage is not None
+    assert usage["total_tokens"] == 0
+    under_way = replace(DONE, status=JobStatus.IN_PROGRESS)
+    assert spell(under_way, None)["usage"] == spell(DONE, None)["usage"]
+    assert spell(under_way, None)["retries"] == 5
 
 
 def test_openai_errors_are_a_list_object_with_the_files_faults_and_the_jobs_failure() -> None:

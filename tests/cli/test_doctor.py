@@ -95,7 +95,7 @@ def test_a_folder_that_is_at_rest(engine: SimProcess) -> None:
     assert seen["Data folder/service"]["message"] == "not running"
     assert seen["Database/schema"]["message"].endswith(", the newest")
     assert seen["Database/jobs"]["message"].startswith("1 finalizing")
-    assert seen["Stored bytes/bytes"]["message"].startswith("1 plan, 3 segments, 1 file are")
+    assert seen["Stored bytes/bytes"]["message"].startswith("1 plans, 3 segments, 1 files are")
     assert engine.base_url in seen["Upstreams/request"]["message"]
     assert seen.statuses("Newest errors") == ["ok", "ok", "ok"]
 
@@ -125,7 +125,7 @@ def test_damage(folder: Path, harm: Callable[[Path], None], where: str) -> None:
     seen = examined("--no-request")
     assert (seen.code, seen.failed) == (1, ["Stored bytes/bytes"])
     found = seen["Stored bytes/bytes"]
-    assert found["message"].startswith("damage in 1 place;")
+    assert found["message"].startswith("damage in 1 places")
     (detail,) = found["details"]
     assert where in detail
     assert "Keep a copy" in found["advice"]
@@ -411,7 +411,7 @@ def test_the_newest_errors(folder: Path) -> None:
     found = seen["Newest errors/log"]
     assert (found["status"], len(found["details"])) == ("warn", 5)
     assert found["details"][0] == "9999-01-01T00:00:08Z worker: trouble 8, reason: disk"
-    assert found["message"].startswith("9 troubles in the last 24 h")
+    assert found["message"].startswith("9 warnings and errors")
 
 
 def test_jobs_and_upstreams_in_trouble(folder: Path) -> None:
@@ -466,6 +466,6 @@ def test_off_a_terminal_each_finding_is_one_line(folder: Path) -> None:
     ended = overnight("doctor", "--no-request")
     assert ended.code == 1
     lines = ended.out.splitlines()
-    assert "  fail  bytes       damage in 1 place; looked at 1 plan, 3 segments, 1 file" in lines
+    assert "  fail  bytes       damage in 1 places; looked at 1 plans, 3 segments, 1 files" in lines
     assert lines[-1].endswith("ok.")
     assert ended.err == ""

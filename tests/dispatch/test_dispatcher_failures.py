@@ -31,7 +31,7 @@ async def test_a_failure_is_tried_again_after_waits_that_double(world: World) ->
     times = [sent.at for sent in engine.received]
     waits = [later - earlier for earlier, later in pairwise(times)]
     assert waits == pytest.approx([0.5, 1.0, 2.0], abs=0.11)
-    assert world.dispatcher.retries == 3
+    assert world.dispatcher.counts.retries == 3
 
 
 @virtual
@@ -42,6 +42,17 @@ async def test_after_five_attempts_a_failure_is_the_outcome(world: World) -> Non
     await world.finished()
     assert Counter(engine.numbers) == {1: 5, 2: 5, 3: 5}
     assert world.lines() == {FAILURE: 3}
+
+
+@virtual
+async def test_retries_are_known_to_whoever_takes_over(world: World) -> None:
+    world.upstream(lambda sent: Respond(500 if sent.attempt < 3 else 200))
+    world.lane()
+    shard = world.open(10)
+    assert await world.finished() is shard
+    assert shard.counts == Counts(10, 0, 10, 20, retries=20)
+    again = world.open(10, epoch=2)
+    assert again.counts == shard.counts
 
 
 @virtual
@@ -105,7 +116,9 @@ async def test_an_engine_that_is_down_for_an_hour_costs_no_request_anything(worl
     engine.down = False
     assert await world.finished(30 + 500) is shard
     assert shard.counts.failed == 0
-    assert world.dispatcher.retries <= 2
+    assert world.dispatcher.charged_retries <= 2
+    # What was refused was never sent.
+    assert shard.counts.retries == 0
     assert world.lines() == {SUCCESS: 500}
 
 
@@ -134,8 +147,8 @@ async def test_a_storm_of_503_is_probed_one_at_a_time_and_hardly_charged(world: 
     during = [sent for sent in engine.received if 1.0 < sent.at < world_ends]
     assert len(during) < world_ends / 30 + 10
     assert await world.finished(700) is shard
-    assert shard.counts == Counts(300, 0, 300, 600)
-    assert world.dispatcher.retries <= 2
+    assert shard.counts == Counts(300, 0, 300, 600, retries=len(engine.received) - 300)
+    assert world.dispatcher.charged_retries <= 2
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -157,7 +170,8 @@ def test_retry_after_pauses_the_upstream_and_charges_nobody(status: int) -> None
             resting = [s for s in engine.received if moment + 1e-6 < s.at < moment + 20]
             assert not resting
         assert shard.counts.succeeded == 50
-        assert world.dispatcher.retries == 0
+        assert world.dispatcher.charged_retries == 0
+        assert shard.counts.retries == len(engine.received) - 50
 
     test()
 

@@ -53,7 +53,7 @@ async def test_aborting_says_nothing_of_the_upstream(world: World) -> None:
     assert lane.health.paused_until is None
     assert lane.health.failures_in_row == 0
     assert await world.finished() is other
-    assert world.dispatcher.retries == 0
+    assert world.dispatcher.charged_retries == 0
 
 
 @virtual

@@ -55,7 +55,7 @@ def send_all(story: Story, count: int, slots: int = 1) -> tuple[Counter[int], in
                 dispatcher.add_lane(LaneOptions(Target.parse(upstream.base_url), slots))
                 dispatcher.open(open_shard(disk, count))
                 await dispatcher.finished.get()
-        return dispatcher.retries
+        return dispatcher.charged_retries
 
     retries = asyncio.run(main())
     return Counter(written(disk).values()), retries

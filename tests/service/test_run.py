@@ -16,6 +16,7 @@ from overnight.dispatch.http1 import Target
 from overnight.dispatch.lane import LaneOptions
 from overnight.domain.errors import ConfigurationError, Corrupt
 from overnight.domain.request import LineRules
+from overnight.domain.retry import RetryPolicy
 from overnight.seams import Disk, Seams
 from overnight.service.run import LocalRun, RunOptions, RunProgress, RunResult
 from overnight.sim import SimEngine, SimOptions
@@ -152,6 +153,32 @@ def test_after_a_cut_the_same_command_goes_on(folder: Path) -> None:
     assert ids(folder / "out.jsonl") == EVERYTHING
     assert engine.stats()["repeated"] == 0
     assert not (folder / "out.jsonl.overnight").exists()
+
+
+def test_what_an_earlier_run_did_is_told_before_anything_is_sent(folder: Path) -> None:
+    engine = SimEngine(SimOptions(latency_ms=(5, 20)))
+    cut_short(folder, engine)
+    sending: list[RunProgress] = []
+
+    def look(progress: RunProgress) -> None:
+        if progress.stage == "sending":
+            sending.append(progress)
+
+    result = run(folder, engine, look)
+    first, last = sending[0], sending[-1]
+    assert first.done == result.resumed > COUNT // 3
+    assert 0 < first.counts.tokens < last.counts.tokens
+    assert [each.done for each in sending] == sorted(each.done for each in sending)
+    assert last.counts == result.counts
+
+
+def test_retries_of_all_starts_are_counted(folder: Path) -> None:
+    engine = SimEngine(SimOptions(latency_ms=(5, 20), error_rate=0.05))
+    retry = DispatchOptions(RetryPolicy(backoff_first_seconds=0.01))
+    cut_short(folder, engine, dispatch=retry)
+    result = run(folder, engine, dispatch=retry)
+    # What was in flight when it was cut short was sent again as well.
+    assert 0 < result.counts.retries <= engine.stats()["requests"] - COUNT
 
 
 def test_when_only_the_files_are_missing_no_upstream_is_needed(folder: Path) -> None:

@@ -16,6 +16,7 @@ from support.fake_network import Respond, Sent, Silence
 from support.service_world import URL, ServiceWorld, in_world, running
 
 IN_PROGRESS, FINALIZING = JobStatus.IN_PROGRESS, JobStatus.FINALIZING
+COMPLETED = JobStatus.COMPLETED
 
 
 async def lane(world: ServiceWorld, url: str = URL) -> LaneRow:
@@ -123,7 +124,45 @@ def test_at_most_ten_transactions_a_second(tmp_path: Path) -> None:
     in_world(tmp_path, test)
 
 
+def test_retries_are_told_while_nothing_gets_done(tmp_path: Path) -> None:
+    async def test(world: ServiceWorld) -> None:
+        await world.configure()
+        job_id = await world.accept(10)
+        world.gpu.answer = lambda _: Respond(500, after_seconds=0.05)
+        async with running(world.worker("w")):
+            await asyncio.sleep(4)
+            counts = (await world.job(job_id)).counts
+        assert counts.finished == 0
+        assert counts.retries >= 10
+
+    in_world(tmp_path, test)
+
+
 # Takeovers
+
+
+def test_retries_outlive_their_worker_and_are_published(tmp_path: Path) -> None:
+    async def test(world: ServiceWorld) -> None:
+        await world.configure()
+        job_id = await world.accept(100)
+        world.gpu.answer = lambda sent: Respond(
+            500 if sent.attempt == 1 else 200, after_seconds=0.05
+        )
+        async with running(world.worker("first")) as first:
+            await asyncio.sleep(2)
+            known = (await world.job(job_id)).counts.retries
+            await first.kill()
+        await reclaim(world, "first")
+        async with running(world.worker("second")):
+            settled = await world.until(job_id, FINALIZING)
+        # But for what was in flight when it was killed, and what had not been flushed yet.
+        assert 50 < known <= settled.counts.retries
+        assert 100 - 8 <= settled.counts.retries <= 100
+        async with running(world.clerk("c")):
+            published = await world.until(job_id, COMPLETED)
+        assert published.counts == settled.counts
+
+    in_world(tmp_path, test)
 
 
 def test_what_a_killed_worker_had_written_is_not_sent_again(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from typing_extensions import TypedDict
 
 from overnight.domain.file import FileStatus, StoredFile
-from overnight.domain.job import TERMINAL, Job, JobStatus
+from overnight.domain.job import Job, JobStatus
 
 _S = JobStatus
 
@@ -86,6 +86,7 @@ class Batch(TypedDict):
     cancelled_at: int | None
     request_counts: RequestCounts
     usage: Usage | None
+    retries: int
     metadata: dict[str, str] | None
     waiting_for: str | None
 
@@ -147,6 +148,7 @@ def batch(job: Job, waiting_for: str | None) -> Batch:
         "cancelled_at": _entered(job, _S.CANCELLED),
         "request_counts": request_counts(job),
         "usage": usage(job),
+        "retries": job.counts.retries,
         "metadata": None if job.metadata is None else dict(job.metadata),
         "waiting_for": waiting_for,
     }
@@ -197,8 +199,10 @@ def request_counts(job: Job) -> RequestCounts:
 
 
 def usage(job: Job) -> Usage | None:
-    """Of a job that ended; upstreams tell neither cached nor reasoning tokens reliably."""
-    if job.status not in TERMINAL:
+    """What the replies so far reported; upstreams tell neither cached nor reasoning tokens
+    reliably.
+    """
+    if job.status is _S.VALIDATING:
         return None
     prompt, completion = job.counts.prompt_tokens, job.counts.completion_tokens
     return {

@@ -62,6 +62,7 @@ class BatchJob(TypedDict):
     completed_at: str | None
     request_counts: RequestCounts
     usage: Usage | None
+    retries: int
     waiting_for: str | None
 
 
@@ -108,6 +109,7 @@ def batch_job(job: Job, waiting_for: str | None) -> BatchJob:
         "completed_at": _ended_at(job),
         "request_counts": request_counts(job),
         "usage": usage(job),
+        "retries": job.counts.retries,
         "waiting_for": waiting_for,
     }
 

@@ -193,9 +193,14 @@ class _Display:
             )
             self._line.__enter__()
         if self._line is not None:
-            note = progress.note or (f"{progress.retries:,} retries" if progress.retries else "")
+            counts = progress.counts
             self._line.update(
-                progress.done, failed=progress.counts.failed, note=note, total=progress.total
+                progress.done,
+                failed=counts.failed,
+                tokens=counts.tokens if progress.stage == "sending" else None,
+                retries=counts.retries,
+                note=progress.note,
+                total=progress.total,
             )
 
     def close(self) -> None:
@@ -224,6 +229,8 @@ def _tell(
             f"{result.total:,} requests: {counts.succeeded:,} succeeded, {counts.failed:,} failed"
             + (f"; {result.resumed:,} were done before" if result.resumed else "")
         )
+        if counts.retries:
+            print(f"  {counts.retries:,} {'retry' if counts.retries == 1 else 'retries'}")
         print(
             f"  {counts.prompt_tokens:,} prompt and {counts.completion_tokens:,} completion tokens"
         )
@@ -255,7 +262,7 @@ def _as_data(result: "RunResult", output: Path, errors: Path) -> dict[str, objec
         "prompt_tokens": counts.prompt_tokens,
         "completion_tokens": counts.completion_tokens,
         "resumed": result.resumed,
-        "retries": result.retries,
+        "retries": counts.retries,
         "output": str(output),
         "errors": str(errors) if counts.failed else None,
         "faults": msgspec.to_builtins(result.faults),

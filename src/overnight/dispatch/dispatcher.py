@@ -19,7 +19,7 @@ from overnight.dispatch.lane import ABORTED, Lane, LaneOptions, Slot
 from overnight.dispatch.segment import is_disk_full
 from overnight.dispatch.shard import OpenShard, Request
 from overnight.domain.job import Counts
-from overnight.domain.request import Failure, Outcome, Success
+from overnight.domain.request import Failure, FailureKind, Outcome, Success
 from overnight.domain.retry import Retry, RetryPolicy, decide
 from overnight.seams import Seams
 
@@ -48,7 +48,8 @@ class Dispatcher:
         self.finished: asyncio.Queue[OpenShard] = asyncio.Queue()
         """Shards that need no more sending: flushed, synced, to be settled by the receiver."""
         self.disk_full = False
-        self.retries = 0
+        self.charged_retries = 0
+        """Of the retries, those that cost their requests an attempt."""
         self.settled = Counts()
         """Outcomes of shards that were handed back."""
         self._seams = seams
@@ -248,6 +249,8 @@ class Dispatcher:
             shard.forgo()
             return True
         if verdict is Verdict.UNCHARGED:
+            if failure.kind is not FailureKind.CONNECT:
+                self._note_retry(request)
             self._send_back(request)
             return False
         request.attempts += 1
@@ -255,7 +258,8 @@ class Dispatcher:
             self._retry, failure, attempts=request.attempts, now=now, jitter=self._jitter()
         )
         if isinstance(decision, Retry):
-            self.retries += 1
+            self.charged_retries += 1
+            self._note_retry(request)
             self._spare(request)
             self._feed.again(request, decision.at)
             return False
@@ -276,6 +280,11 @@ class Dispatcher:
         if probe or (not was_open and health.paused_until is None):
             lane.wake()
         return verdict
+
+    def _note_retry(self, request: Request) -> None:
+        request.shard.retry(request)
+        self._dirty.add(request.shard)
+        self._has_outcomes.set()
 
     def _send_back(self, request: Request) -> None:
         """Whoever can is to send it, at once; it has cost nothing."""

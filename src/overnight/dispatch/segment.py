@@ -189,12 +189,13 @@ def _entries(payload: bytes, outcomes: int, start: int) -> list[Entry]:
 
 class SegmentIndex:
     """What a segment says of each line: its first outcome, and how often it was sent alone
-    without coming back.
+    without coming back; and the retries of all lines.
     """
 
     def __init__(self) -> None:
         self.outcomes: dict[int, Entry] = {}
         self.lone_sendings: dict[int, int] = {}
+        self.retries = 0
         self.size = 0
         self._headers = xxh3_64()
 
@@ -204,13 +205,14 @@ class SegmentIndex:
 
     @property
     def counts(self) -> Counts:
-        """Of all first outcomes."""
+        """Of all first outcomes, and all retries."""
         succeeded = [e for e in self.outcomes.values() if e.kind == OutcomeKind.SUCCESS]
         return Counts(
             len(succeeded),
             len(self.outcomes) - len(succeeded),
             sum(entry.prompt_tokens for entry in succeeded),
             sum(entry.completion_tokens for entry in succeeded),
+            self.retries,
         )
 
     def add(self, frame: Frame) -> None:
@@ -219,6 +221,8 @@ class SegmentIndex:
         for entry in frame.entries:
             if entry.kind <= OutcomeKind.FAILURE:
                 self.outcomes.setdefault(entry.line_number, entry)
+            elif entry.kind == OutcomeKind.RETRY:
+                self.retries += 1
             elif entry.kind == OutcomeKind.ALONE:
                 lone = self.lone_sendings.get(entry.line_number, 0)
                 self.lone_sendings[entry.line_number] = lone + 1

@@ -63,7 +63,7 @@ class OpenShard:
 
     __slots__ = (
         "_data", "_prefix", "_requests", "_start", "_writer", "completion_tokens", "failed",
-        "lacking", "order", "prompt_tokens", "stopped", "succeeded", "unsent",
+        "lacking", "order", "prompt_tokens", "retries", "stopped", "succeeded", "unsent",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +88,7 @@ class OpenShard:
         self.succeeded, self.failed = before.succeeded, before.failed
         self.prompt_tokens = before.prompt_tokens
         self.completion_tokens = before.completion_tokens
+        self.retries = before.retries
         deadly = {line for line, deaths in index.lone_sendings.items() if deaths >= LONE_DEATHS_MAX}
         if deadly:
             self._bury([record for record in todo if record[_LINE_NUMBER] in deadly])
@@ -101,7 +102,13 @@ class OpenShard:
 
     @property
     def counts(self) -> Counts:
-        return Counts(self.succeeded, self.failed, self.prompt_tokens, self.completion_tokens)
+        return Counts(
+            self.succeeded,
+            self.failed,
+            self.prompt_tokens,
+            self.completion_tokens,
+            self.retries,
+        )
 
     @property
     def segment_bytes(self) -> int:
@@ -159,6 +166,11 @@ class OpenShard:
     def spare(self, request: Request) -> None:
         """Note, for the next flush, that a request that was announced did its worker no harm."""
         self._writer.add(request.line_number, OutcomeKind.SPARED, b"", 0, 0)
+
+    def retry(self, request: Request) -> None:
+        """Note, for the next flush, that a request was sent in vain and will be sent again."""
+        self._writer.add(request.line_number, OutcomeKind.RETRY, b"", 0, 0)
+        self.retries += 1
 
     def flush(self) -> None:
         self._writer.flush()

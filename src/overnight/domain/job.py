@@ -87,12 +87,15 @@ def next_status(status: JobStatus, event: JobEvent) -> JobStatus:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Requests of a job by outcome, and the tokens their replies reported."""
+    """Requests of a job by outcome, the tokens their replies reported, and the retries: how often
+    a request was sent in vain and is sent again, whoever was to blame.
+    """
 
     succeeded: int = 0
     failed: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    retries: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
@@ -100,7 +103,26 @@ class Counts:
             self.failed + other.failed,
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
+            self.retries + other.retries,
         )
+
+    def __sub__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.succeeded - other.succeeded,
+            self.failed - other.failed,
+            self.prompt_tokens - other.prompt_tokens,
+            self.completion_tokens - other.completion_tokens,
+            self.retries - other.retries,
+        )
+
+    @property
+    def finished(self) -> int:
+        """Requests that have their outcome."""
+        return self.succeeded + self.failed
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +158,7 @@ class Job:
         """0 to 100; exactly 100 only when every request has its outcome."""
         if self.status is JobStatus.COMPLETED:
             return 100.0
-        finished = self.counts.succeeded + self.counts.failed
+        finished = self.counts.finished
         if not self.total:
             return 0.0
         percent = 100.0 * finished / self.total

@@ -95,3 +95,5 @@ class OutcomeKind(IntEnum):
     """Not an outcome: this request is about to be sent with no other in flight."""
     SPARED = 3
     """Not an outcome: the request announced by ALONE did not kill its worker."""
+    RETRY = 4
+    """Not an outcome: the request was sent in vain and will be sent again."""

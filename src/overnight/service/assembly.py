@@ -84,6 +84,7 @@ class Assembly:
         self._prefix = line_prefix(source.job_hex)
         self._output = _Sink(output.append)
         self._errors = _Sink(errors.append)
+        self._retries = 0
 
     def steps(self) -> Iterator[int]:
         """Work in short steps; yields how many lines are written. `result` is final at the end."""
@@ -106,7 +107,7 @@ class Assembly:
                 yield done
         self.result.output_bytes = self._output.close()
         self.result.error_bytes = self._errors.close()
-        self.result.counts = Counts(succeeded, failed, prompt, completion)
+        self.result.counts = Counts(succeeded, failed, prompt, completion, self._retries)
         yield done
 
     @property
@@ -128,6 +129,7 @@ class Assembly:
         segment = self._open(shard)
         try:
             index = SegmentIndex() if segment is None else index_segment(segment)
+            self._retries += index.retries
             damaged = shard.settled and (index.size, index.digest) != (shard.size, shard.digest)
             if damaged:
                 good = f"{index.size:,} good bytes of {shard.size:,}"

@@ -60,7 +60,6 @@ class RunProgress:
     done: int
     total: int
     counts: Counts = Counts()
-    retries: int = 0
     note: str = ""
 
 
@@ -72,7 +71,6 @@ class RunResult:
     counts: Counts = Counts()
     resumed: int = 0
     """Requests that had their outcome from earlier starts."""
-    retries: int = 0
     faults: tuple[Fault, ...] = ()
     damage: tuple[str, ...] = ()
     already: bool = False
@@ -129,16 +127,14 @@ class LocalRun:
             manifest = replace_epoch(manifest)
             self._save(manifest)
             try:
-                resumed, retries = await self._dispatch(manifest, input_file)
+                resumed = await self._dispatch(manifest, input_file)
             except InvalidRequest as error:
                 if not self._disk.list_folder(self._segments):
                     # Nothing was sent: the next try may be of a mended file.
                     self._discard_state()
                 return RunResult(faults=(Fault(error.code, error.message, param=error.param),))
             assembled = await self._assemble(manifest, input_file)
-        return RunResult(
-            manifest.total, assembled.counts, resumed, retries, damage=tuple(assembled.damage)
-        )
+        return RunResult(manifest.total, assembled.counts, resumed, damage=tuple(assembled.damage))
 
     # The state folder
 
@@ -243,29 +239,30 @@ class LocalRun:
             shards=list(plan.shards),
         )
 
-    async def _dispatch(self, manifest: _Manifest, input_file: ReadFile) -> tuple[int, int]:
-        """Send everything that has no outcome; returns (outcomes found, requests sent again)."""
+    async def _dispatch(self, manifest: _Manifest, input_file: ReadFile) -> int:
+        """Send everything that has no outcome; returns how many requests had theirs before."""
         todo, before = await self._unfinished(manifest)
         if not todo:
-            return before.succeeded + before.failed, 0
+            return before.finished
         dispatcher = Dispatcher(self._seams, self._options.dispatch)
         with closing(self._disk.open(self._plan_path)) as plan_file:
             feeder = _Feeder(
                 todo,
-                RunProgress("sending", 0, manifest.total, before),
+                RunProgress("sending", before.finished, manifest.total, before),
                 dispatcher,
                 lambda shard: self._open_shard(manifest, shard, plan_file, input_file),
             )
             async with self._draining(dispatcher):
                 for upstream in self._options.upstreams:
                     dispatcher.add_lane(upstream)
+                self._report(feeder.progress())
                 while feeder.unfinished:
                     await feeder.turn()
                     self._report(feeder.progress())
-        return feeder.resumed, dispatcher.retries
+        return before.finished
 
     async def _unfinished(self, manifest: _Manifest) -> tuple[list[ShardPlan], Counts]:
-        """The shards that lack an outcome, and what the others have from earlier starts."""
+        """The shards that lack an outcome, and what all have from earlier starts."""
         todo, before = [], Counts()
         for shard in manifest.shards:
             segment = open_latest(self._disk, self._segments, shard.ordinal, manifest.epoch)
@@ -274,10 +271,9 @@ class LocalRun:
                 continue
             with closing(segment):
                 index = index_segment(segment)
+            before += index.counts
             if len(index.outcomes) < shard.requests:
                 todo.append(shard)
-            else:
-                before += index.counts
             await asyncio.sleep(0)
         return todo, before
 
@@ -354,8 +350,9 @@ class _Feeder:
         load: Callable[[ShardPlan], OpenShard],
     ) -> None:
         self.unfinished = len(shards)
-        self.resumed = start.counts.succeeded + start.counts.failed
         self._start = start
+        self._found = Counts()
+        """What opened shards had from earlier starts, which `start` knows as well."""
         self._dispatcher = dispatcher
         self._load = load
         self._waiting: dict[str, deque[ShardPlan]] = {}
@@ -369,7 +366,7 @@ class _Feeder:
         for lane in dispatcher.lanes:
             while dispatcher.wanted(lane) > 0 and (shard := self._next(lane.serves)):
                 opened = self._load(shard)
-                self.resumed += opened.counts.succeeded + opened.counts.failed
+                self._found += opened.counts
                 dispatcher.open(opened)
         await asyncio.sleep(_TURN_SECONDS)
         while not dispatcher.finished.empty():
@@ -393,13 +390,12 @@ class _Feeder:
                 raise InvalidRequest(message, param="body.model", code="model_not_found")
 
     def progress(self) -> RunProgress:
-        counts = self._start.counts + self._dispatcher.counts
+        counts = self._start.counts + self._dispatcher.counts - self._found
         return RunProgress(
             self._start.stage,
-            counts.succeeded + counts.failed,
+            counts.finished,
             self._start.total,
             counts,
-            self._dispatcher.retries,
             "; ".join(self._dispatcher.troubles()),
         )
 

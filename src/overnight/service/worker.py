@@ -20,7 +20,7 @@ from overnight.dispatch.lane import LaneOptions
 from overnight.dispatch.segment import is_disk_full
 from overnight.dispatch.shard import OpenShard
 from overnight.domain.errors import Conflict, Unavailable
-from overnight.domain.job import JobEvent
+from overnight.domain.job import Counts, JobEvent
 from overnight.domain.plan import SHARD_REQUESTS_MAX
 from overnight.seams import Seams
 from overnight.service.held_lanes import HeldLanes, LaneKey, LaneNews
@@ -70,8 +70,8 @@ class _Held:
     claim: ShardClaim
     shard: OpenShard
     unsendable_since: float | None = None
-    reported: int = 0
-    """Outcomes in the last progress that was written."""
+    reported: Counts = Counts()
+    """The last progress that was written."""
 
     @property
     def progress(self) -> Progress:
@@ -272,7 +272,7 @@ class Worker:
 
     def _grown(self) -> list[tuple[_Held, Progress]]:
         shown = [(held, held.progress) for held in self._held.values()]
-        return [(held, progress) for held, progress in shown if held.reported != _done(progress)]
+        return [(held, progress) for held, progress in shown if held.reported != progress.counts]
 
     def _overdue(self) -> set[str]:
         now = self._clock.now()
@@ -339,7 +339,7 @@ class Worker:
         for job_id in turn.corrupt:
             self._corrupt.pop(job_id, None)
         for held, progress in turn.grown:
-            held.reported = _done(progress)
+            held.reported = progress.counts
             self._progress_at = asked + PROGRESS_SECONDS
         self._lanes.told(turn.lane_news)
         for key in turn.lost_lanes:
@@ -392,7 +392,3 @@ class Worker:
     def _say_goodbye(self, tx: Connection, turn: _Turn) -> None:
         self._transact(tx, turn)
         workers.leave(tx, self._id)
-
-
-def _done(progress: Progress) -> int:
-    return progress.counts.succeeded + progress.counts.failed

@@ -93,6 +93,7 @@ def create(tx: Connection, job: Job) -> None:
             failed=0,
             prompt_tokens=0,
             completion_tokens=0,
+            retries=0,
             faults=_to_json(job.faults),
             clerk_epoch=0,
             last_served_at=0.0,
@@ -266,6 +267,7 @@ def publish(tx: Connection, claim: JobClaim, result: Published, now: float) -> N
         "failed": counts.failed,
         "prompt_tokens": counts.prompt_tokens,
         "completion_tokens": counts.completion_tokens,
+        "retries": counts.retries,
     }
     if result.failure is not None:
         written["failure"] = result.failure
@@ -334,6 +336,7 @@ def _shard_row(job_id: str, plan: ShardPlan) -> dict[str, Any]:
         "live_failed": 0,
         "live_prompt_tokens": 0,
         "live_completion_tokens": 0,
+        "live_retries": 0,
     }
 
 
@@ -349,7 +352,9 @@ def _to_jobs(tx: Connection, rows: Sequence[Row[Any]]) -> list[Job]:
 
 
 def _to_job(row: Row[Any], entered_at: Mapping[JobStatus, float], live: Counts) -> Job:
-    settled = Counts(row.succeeded, row.failed, row.prompt_tokens, row.completion_tokens)
+    settled = Counts(
+        row.succeeded, row.failed, row.prompt_tokens, row.completion_tokens, row.retries
+    )
     return Job(
         id=row.id,
         tenant=row.tenant,
@@ -395,6 +400,7 @@ def _live_counts(tx: Connection, job_ids: Sequence[str]) -> dict[str, Counts]:
             func.sum(shards.c.live_failed),
             func.sum(shards.c.live_prompt_tokens),
             func.sum(shards.c.live_completion_tokens),
+            func.sum(shards.c.live_retries),
         )
         .where(shards.c.job_id.in_(job_ids), is_begun)
         .group_by(shards.c.job_id)

@@ -143,7 +143,7 @@ def renew_progress(tx: Connection, worker: str, progress: Iterable[Progress]) ->
     refused = []
     for report in progress:
         known = shards.c.live_succeeded + shards.c.live_failed
-        done = report.counts.succeeded + report.counts.failed
+        done, retries = report.counts.finished, report.counts.retries
         written = {
             "live_succeeded": report.counts.succeeded,
             "live_failed": report.counts.failed,
@@ -155,6 +155,9 @@ def renew_progress(tx: Connection, worker: str, progress: Iterable[Progress]) ->
             .where(_held(worker, report.held))
             .values(
                 fruitless_takeovers=case((known < done, 0), else_=shards.c.fruitless_takeovers),
+                live_retries=case(
+                    (shards.c.live_retries < retries, retries), else_=shards.c.live_retries
+                ),
                 **{
                     name: case((known <= done, value), else_=shards.c[name])
                     for name, value in written.items()
@@ -311,6 +314,7 @@ def _add_counts(tx: Connection, job_id: str, counts: Counts) -> None:
             failed=jobs.c.failed + counts.failed,
             prompt_tokens=jobs.c.prompt_tokens + counts.prompt_tokens,
             completion_tokens=jobs.c.completion_tokens + counts.completion_tokens,
+            retries=jobs.c.retries + counts.retries,
         )
     )
 

@@ -25,6 +25,10 @@ class RequestCounts(TypedDict):
     failed: int
 
 
+class Usage(TypedDict):
+    total_tokens: int
+
+
 class Batch(TypedDict):
     """The fields that the demo reads."""
 
@@ -32,6 +36,8 @@ class Batch(TypedDict):
     status: str
     output_file_id: str | None
     request_counts: RequestCounts
+    usage: Usage | None
+    retries: int
     waiting_for: str | None
 
 

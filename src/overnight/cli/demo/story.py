@@ -136,13 +136,14 @@ class Demo:
         deadline = time.monotonic() + BATCH_SECONDS_MAX
         batch = self._client.retrieve(batch_id)
         with ProgressLine(len(self._book), label, stream=sys.stdout) as line:
+            _show(line, batch)
             while not (batch["status"] in _ENDED or enough(batch)):
                 if time.monotonic() > deadline:
                     why = batch["waiting_for"] or "and it does not say why"
                     raise Unavailable(f"the batch does not get done: {why}")
                 time.sleep(_POLL_SECONDS)
                 batch = self._client.retrieve(batch_id)
-                line.update(_done(batch), note=batch["waiting_for"] or "")
+                _show(line, batch)
         return batch
 
     def _kill_the_worker(self) -> None:
@@ -184,6 +185,17 @@ class Demo:
             kills=self._kills,
             repeated=stats["requests"] - stats["distinct"],
         )
+
+
+def _show(line: ProgressLine, batch: Batch) -> None:
+    usage = batch["usage"]
+    line.update(
+        _done(batch),
+        failed=batch["request_counts"]["failed"],
+        tokens=usage and usage["total_tokens"],
+        retries=batch["retries"],
+        note=batch["waiting_for"] or "",
+    )
 
 
 def _done(batch: Batch) -> int:
