@@ -14,13 +14,13 @@ from support.batch_server import (
     faulty_file,
     good_file,
     partly_failing_file,
-    running_batch_server,
 )
 from support.command_line import Ended, overnight
 from support.polling import wait_for
-from support.service import ServiceProcess
+from support.service import ServiceProcess, running_service
 from support.terminal import ended, interrupted, on_terminal, started, without_controls
 
+NO_ENGINE = "http://127.0.0.1:1/v1"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -195,7 +195,7 @@ def test_ctrl_c_leaves_the_job_running(server: ServiceProcess) -> None:
 
 
 def test_a_key_is_asked_for_and_never_printed(tmp_path: Path) -> None:
-    with running_batch_server(tmp_path / "data", "--api-key", "s3cret-key") as server:
+    with running_service(tmp_path / "data", NO_ENGINE, "--api-key", "s3cret-key") as server:
         refused = jobs(server, "list")
         assert refused.code == 2
         assert "OVERNIGHT_API_KEY" in refused.err
@@ -210,7 +210,7 @@ def test_a_key_is_asked_for_and_never_printed(tmp_path: Path) -> None:
 def test_a_restart_of_the_server_is_waited_for(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with running_batch_server(tmp_path / "data", "--port", str(port)) as server:
+    with running_service(tmp_path / "data", NO_ENGINE, "--port", str(port)) as server:
         job_id = running(server)
         process = started("jobs", "watch", job_id, "--base-url", server.base_url)
         assert process.stderr is not None
