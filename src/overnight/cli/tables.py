@@ -135,7 +135,7 @@ def print_details(
     heading: str, status: str | None, pairs: Iterable[tuple[str, str | None]]
 ) -> None:
     """One thing: its id, its status, and a line for whatever is known of it."""
-    known = [(name, value) for name, value in pairs if value]
+    known = [(printable(name), value) for name, value in pairs if value]
     width = max((len(name) for name, _ in known), default=0)
     print(heading if status is None else f"{heading}  {painted(status)}")
     for name, value in known:
