@@ -50,6 +50,14 @@ def test_the_first_key_is_told_to_close_the_door() -> None:
     assert "a key is needed" not in keys("create", "bob").err
 
 
+def test_the_last_one_revoked_is_told_to_let_nobody_in() -> None:
+    created("alice")
+    created("bob")
+    assert "No key is left" not in keys("revoke", "alice").err
+    assert "No key is left" in keys("revoke", "bob").err
+    assert "No key is left" in keys("list").err
+
+
 def test_nothing_in_the_folder_is_the_key() -> None:
     secret = created("alice").encode()
     everything = [path.read_bytes() for path in Path("data").rglob("*") if path.is_file()]

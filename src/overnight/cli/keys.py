@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_NONE_LEFT: Final = "No key is left: nobody gets in until another is created."
 _DURATION: Final = re.compile(r"([1-9]\d{0,5})([smhdw])")
 
 
@@ -77,32 +78,21 @@ def create(  # noqa: PLR0913  a flag each
       overnight keys create alice
       overnight keys create nightly-job --tenant alice --expires 90d
     """
-    from overnight.node import database_path
     from overnight.service.keys import NewKey
-    from overnight.store.migrate import migrate
-    from overnight.supervisor.folder import make_folder
 
     settings = _settings(data_dir, config)
     wish = NewKey(name, tenant, dialect, expires)
     wish.check()
-    make_folder(settings.data_dir)
-    migrate(database_path(settings))
 
     async def make(keys: "Keys") -> "tuple[str, ApiKey, bool]":
         is_first = not await keys.list()
         return *(await keys.create(wish)), is_first
 
-    secret, key, is_first = _on_folder(settings, make)
-    if as_json:
-        print(json.dumps({**_data(key), "key": secret}))
-        return
-    print(secret)
-    print(f"Key '{key.name}' of the tenant '{key.tenant}'. It is not shown again.", file=sys.stderr)
+    secret, key, is_first = _on_folder(settings, make, may_make=True)
+    print(json.dumps({**asdict(key), "key": secret}) if as_json else secret)
+    _say(f"Key '{key.name}' of the tenant '{key.tenant}'. It is not shown again.")
     if is_first and not settings.api_keys:
-        print(
-            "From now on a key is needed. What was made without one belongs to the tenant 'local'.",
-            file=sys.stderr,
-        )
+        _say("From now on a key is needed. What was made without one belongs to the tenant local.")
 
 
 def list_keys(
@@ -118,15 +108,19 @@ def list_keys(
     Example:
       overnight keys list --data-dir /var/lib/overnight
     """
-    keys = _on_folder(_settings(data_dir, config), lambda keys: keys.list())
+    settings = _settings(data_dir, config)
+    keys = _on_folder(settings, lambda keys: keys.list())
     shown = [key for key in keys if everything or key.revoked_at is None]
     if as_json:
-        print(json.dumps({"keys": [_data(key) for key in shown]}))
+        print(json.dumps({"keys": [asdict(key) for key in shown]}))
         return
     _print_keys(shown)
-    if not shown:
-        left = "no keys are left, so nobody gets in" if keys else "no keys: none is needed"
-        print(left, file=sys.stderr)
+    if settings.api_keys:
+        _say("The settings name keys too; those are not listed.")
+    elif not keys:
+        _say("No keys: none is needed.")
+    elif not shown:
+        _say(_NONE_LEFT)
 
 
 def revoke(
@@ -144,8 +138,21 @@ def revoke(
     Example:
       overnight keys revoke alice
     """
-    key = _on_folder(_settings(data_dir, config), lambda keys: keys.revoke(word))
-    print(json.dumps(_data(key)) if as_json else f"{key.name}  {key.prefix}  revoked")
+    settings = _settings(data_dir, config)
+
+    async def revoke(keys: "Keys") -> "tuple[ApiKey, bool]":
+        revoked = await keys.revoke(word)
+        return revoked, any(key.revoked_at is None for key in await keys.list())
+
+    key, others_left = _on_folder(settings, revoke)
+    print(json.dumps(asdict(key)) if as_json else f"{key.name}  {key.prefix}  revoked")
+    if not (others_left or settings.api_keys):
+        _say(_NONE_LEFT)
+
+
+def _say(line: str) -> None:
+    """Beside what is printed for pipes."""
+    print(line, file=sys.stderr)
 
 
 def _settings(data_dir: Path | None, config: Path | None) -> "Settings":
@@ -154,16 +161,21 @@ def _settings(data_dir: Path | None, config: Path | None) -> "Settings":
     return load({"data_dir": data_dir}, config).settings
 
 
-def _on_folder(settings: "Settings", work: "Callable[[Keys], Awaitable[T]]") -> T:
-    """Raises `ConfigurationError` when there is no service's data in the folder."""
+def _on_folder(
+    settings: "Settings", work: "Callable[[Keys], Awaitable[T]]", *, may_make: bool = False
+) -> T:
+    """Raises `ConfigurationError` when nothing is in the folder, unless that may be made."""
     from overnight.node import database_path
     from overnight.seams import Seams
     from overnight.service.keys import Keys
     from overnight.store.database import Database
     from overnight.store.migrate import migrate
+    from overnight.supervisor.folder import make_folder
 
     path = database_path(settings)
-    if not path.exists():
+    if may_make:
+        make_folder(settings.data_dir)
+    elif not path.exists():
         refusal = ConfigurationError(f"There are no keys: {path} is not there.")
         refusal.add_note("Name the service's folder with --data-dir.")
         raise refusal
@@ -178,10 +190,6 @@ def _on_folder(settings: "Settings", work: "Callable[[Keys], Awaitable[T]]") -> 
             await database.close()
 
     return asyncio.run(run())
-
-
-def _data(key: "ApiKey") -> dict[str, object]:
-    return asdict(key)
 
 
 def _print_keys(keys: "Sequence[ApiKey]") -> None:
