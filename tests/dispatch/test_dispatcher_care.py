@@ -8,7 +8,7 @@ import pytest
 
 from overnight.dispatch.segment import index_segment, open_latest
 from support.dispatch_world import FAILURE, HOUR_SECONDS, SUCCESS, World, virtual
-from support.fake_network import Respond, Silence
+from support.fake_network import Respond, Sent, Silence
 from support.memory_disk import MemoryDisk
 from support.shards import FOLDER, open_shard, written
 from support.virtual_time import SlowThreads, run_virtual
@@ -189,3 +189,28 @@ async def test_a_full_disk_stops_careful_requests_as_well(world: World) -> None:
     assert world.dispatcher.troubles() == ["waiting: the disk is full"]
     world.disk.full = False
     assert await world.finished(5) is careful
+
+
+@virtual
+async def test_an_engine_that_dies_of_every_request_fails_the_job_in_the_end_and_says_why(
+    world: World,
+) -> None:
+    """As vLLM does when its kernel can not run the model: 500 for all in flight, then nobody."""
+    loop = asyncio.get_running_loop()
+
+    def revive() -> None:
+        engine.down = False
+
+    def die(_: Sent) -> Respond:
+        loop.call_later(0.1, engine.crash)
+        loop.call_later(60.0, revive)
+        return Respond(500, b'{"error":{"message":"EngineCore encountered an issue."}}')
+
+    engine = world.upstream(die)
+    world.lane(slots=8)
+    shard = world.open(40)
+    await world.until(lambda: len(engine.received) > 8, seconds=200)
+    await asyncio.sleep(30)
+    assert "refuses connections" in world.dispatcher.troubles()[0]
+    await world.finished(3 * HOUR_SECONDS)
+    assert shard.counts.failed == 40
