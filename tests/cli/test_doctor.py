@@ -95,7 +95,7 @@ def test_a_folder_that_is_at_rest(engine: SimProcess) -> None:
     assert seen["Data folder/service"]["message"] == "not running"
     assert seen["Database/schema"]["message"].endswith(", the newest")
     assert seen["Database/jobs"]["message"].startswith("1 finalizing")
-    assert seen["Stored bytes/bytes"]["message"].startswith("1 plans, 3 segments, 1 files are")
+    assert seen["Stored bytes/bytes"]["message"].startswith("1 plan, 3 segments, 1 file are")
     assert engine.base_url in seen["Upstreams/request"]["message"]
     assert seen.statuses("Newest errors") == ["ok", "ok", "ok"]
 
@@ -125,7 +125,7 @@ def test_damage(folder: Path, harm: Callable[[Path], None], where: str) -> None:
     seen = examined("--no-request")
     assert (seen.code, seen.failed) == (1, ["Stored bytes/bytes"])
     found = seen["Stored bytes/bytes"]
-    assert found["message"].startswith("damage in 1 places")
+    assert found["message"].startswith("damage in 1 place;")
     (detail,) = found["details"]
     assert where in detail
     assert "Keep a copy" in found["advice"]
@@ -137,6 +137,15 @@ def test_quick_reads_no_segments(folder: Path) -> None:
     assert seen.code == 0
     assert "--quick: not read" in seen["Stored bytes/bytes"]["message"]
     assert seen.all("Database/pages") == []
+
+
+def test_long_checks_tell_how_far_they_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from overnight.cli.doctor import database
+
+    assert segments(folder)
+    assert overnight("doctor", "--no-request").err == ""
+    monkeypatch.setattr(database, "_BAR_FROM_BYTES", 1)
+    assert re.match(r"checking: \S+ KiB/\S+ KiB done", overnight("doctor", "--no-request").err)
 
 
 def test_orphans_are_a_warning(folder: Path) -> None:
@@ -411,7 +420,7 @@ def test_the_newest_errors(folder: Path) -> None:
     found = seen["Newest errors/log"]
     assert (found["status"], len(found["details"])) == ("warn", 5)
     assert found["details"][0] == "9999-01-01T00:00:08Z worker: trouble 8, reason: disk"
-    assert found["message"].startswith("9 warnings and errors")
+    assert found["message"].startswith("9 troubles in the last 24 h")
 
 
 def test_jobs_and_upstreams_in_trouble(folder: Path) -> None:
@@ -450,7 +459,7 @@ def test_what_would_steer_a_terminal_is_shown_instead() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize("columns", [60])
 def test_on_a_terminal(columns: int) -> None:
     shown = on_terminal("doctor", "--no-request", columns=columns)
     lines = without_controls(shown.out).splitlines()
@@ -466,6 +475,6 @@ def test_off_a_terminal_each_finding_is_one_line(folder: Path) -> None:
     ended = overnight("doctor", "--no-request")
     assert ended.code == 1
     lines = ended.out.splitlines()
-    assert "  fail  bytes       damage in 1 places; looked at 1 plans, 3 segments, 1 files" in lines
+    assert "  fail  bytes       damage in 1 place; looked at 1 plan, 3 segments, 1 file" in lines
     assert lines[-1].endswith("ok.")
     assert ended.err == ""

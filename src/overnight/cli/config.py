@@ -42,6 +42,10 @@ def show(*, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show the settings in force, secrets hidden, and where each comes from.
 
     As `serve` would have them without flags: environment over TOML file over default.
+
+    \b
+    Example:
+      overnight config show --config night.toml
     """
     from overnight.settings import load
 
@@ -68,6 +72,11 @@ def init(
     """Write a configuration file with every setting, its default and its meaning.
 
     All of it is commented out: as it is, the file changes nothing.
+
+    \b
+    Examples:
+      overnight config init
+      overnight config init - | less
     """
     from overnight.settings.template import template
 

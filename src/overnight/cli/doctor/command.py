@@ -41,6 +41,11 @@ def doctor(  # noqa: PLR0913  one per flag
     Program, data folder, database, stored bytes, upstreams, limits and the newest errors. It
     changes nothing, may run beside the service, and shows no keys, so that what it prints can be
     pasted into an issue. Ends with 0 if nothing failed, be there warnings, and with 1 otherwise.
+
+    \b
+    Examples:
+      overnight doctor
+      overnight doctor --data-dir /var/lib/overnight --upstream http://127.0.0.1:8000/v1
     """
     from overnight.cli.doctor.examination import examine
     from overnight.cli.doctor.finding import Scrubber

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from overnight.cli.doctor.finding import Finding, fail, ok, warn
+from overnight.cli.doctor.finding import Finding, counted, fail, ok, warn
 from overnight.cli.progress import ProgressLine, in_bytes
 from overnight.domain.errors import Corrupt, OvernightError, Unavailable
 from overnight.domain.job import JobStatus
@@ -60,9 +60,18 @@ def contents(reader: ReadOnlyDatabase, *, running: bool, quick: bool) -> Iterato
 
 def _soundness(tx: Connection) -> list[Finding]:
     if faults := inspection.page_faults(tx):
-        return [fail("pages", f"damaged in {len(faults)} places", _DAMAGED, *faults[:_NAMED_MAX])]
+        return [
+            fail(
+                "pages",
+                f"damaged in {counted(len(faults), 'place')}",
+                _DAMAGED,
+                *faults[:_NAMED_MAX],
+            )
+        ]
     if dangling := inspection.dangling_rows(tx):
-        return [fail("pages", f"{dangling:,} rows point to rows that are not there", _DAMAGED)]
+        return [
+            fail("pages", f"{counted(dangling, 'reference')} to rows that are not there", _DAMAGED)
+        ]
     return [ok("pages", "sound: quick_check and foreign keys find nothing")]
 
 
@@ -118,22 +127,25 @@ def stored_bytes(reader: ReadOnlyDatabase, folder: Path, *, quick: bool) -> Iter
 def _verdict(found: Inspected, quick: bool, total: int, seconds: float) -> Iterator[Finding]:
     read = f"are whole ({in_bytes(total)} in {seconds:.1f} s)"
     how = "are there (--quick: not read)" if quick else read
-    counted = f"{found.jobs:,} plans, {found.segments:,} segments, {found.files:,} files"
+    looked_at = (
+        f"{counted(found.jobs, 'plan')}, {counted(found.segments, 'segment')}, "
+        f"{counted(found.files, 'file')}"
+    )
     if found.damage:
         more = len(found.damage) - _NAMED_MAX
         named = (*found.damage[:_NAMED_MAX], *([f"and {more:,} more"] if more > 0 else []))
-        told = f"damage in {len(found.damage):,} places; looked at {counted}"
+        told = f"damage in {counted(len(found.damage), 'place')}; looked at {looked_at}"
         yield fail("bytes", told, _DAMAGED, *named)
     else:
-        yield ok("bytes", f"{counted} {how}")
+        yield ok("bytes", f"{looked_at} {how}")
     if found.orphans:
         named = tuple(str(path) for path in found.orphans[:_NAMED_MAX])
-        told = f"{len(found.orphans):,} files that no row speaks of"
+        told = f"{counted(len(found.orphans), 'file')} that no row speaks of"
         advice = "They take room and do no harm; delete them by hand if you know them."
         yield warn("orphans", told, advice, *named)
     if found.leftovers or found.unfinished_uploads:
         told = (
-            f"{len(found.leftovers):,} folders of ended jobs, "
-            f"{found.unfinished_uploads:,} uploads under way or broken off"
+            f"{counted(len(found.leftovers), 'folder')} of ended jobs, "
+            f"{counted(found.unfinished_uploads, 'upload')} under way or broken off"
         )
         yield ok("leftovers", f"{told}: a start removes what nobody uses")

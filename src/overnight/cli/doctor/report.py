@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from overnight import __version__
-from overnight.cli.doctor.finding import Finding, Scrubber, Status
+from overnight.cli.doctor.finding import Finding, Scrubber, Status, counted
 
 _STYLES: Final = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
 _NAME_WIDTH: Final = 10
@@ -47,11 +47,11 @@ class Report:
     def _summary(self) -> str:
         counts = Counter(finding.status for _, finding in self.findings)
         if not counts[Status.WARN] and not counts[Status.FAIL]:
-            return f"All is well: {counts[Status.OK]} checks."
+            return f"All is well: {counted(counts[Status.OK], 'check')}."
         told = (
             f"{counts[status]} {status.value}" for status in (Status.FAIL, Status.WARN, Status.OK)
         )
-        return f"{len(self.findings)} checks: {', '.join(told)}."
+        return f"{counted(len(self.findings), 'check')}: {', '.join(told)}."
 
     def _as_data(self) -> dict[str, object]:
         return {

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from overnight.cli.doctor.finding import Finding, ok, warn
+from overnight.cli.doctor.finding import Finding, counted, ok, warn
 from overnight.domain.errors import OvernightError
 from overnight.error_log import error_log_path, newest_errors
 from overnight.store import inspection, lanes
@@ -39,8 +39,8 @@ def logged(data_dir: Path) -> Finding:
     recent = [record for record in records if str(record.get("timestamp", "")) >= since]
     if not recent:
         return ok("log", "no warning or error in the last 24 h")
-    many = f"{len(recent):,}" + ("+" if len(recent) == _READ_MAX else "")
-    told = f"{many} warnings and errors in the last 24 h, the newest first"
+    least = "at least " if len(recent) == _READ_MAX else ""
+    told = f"{least}{counted(len(recent), 'trouble')} in the last 24 h, the newest first"
     return warn("log", told, f"All of them are in {path}.", *map(_line, recent[:_SHOWN_MAX]))
 
 
