@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from overnight.domain.file import FileStatus, StoredFile
 from overnight.domain.job import Job, JobStatus
+from overnight.domain.request import Fault
 
 _S = JobStatus
 
