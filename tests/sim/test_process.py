@@ -28,6 +28,24 @@ def test_serves_and_counts() -> None:
         assert sim.stats()["by_status"] == {"200": 1}
 
 
+def test_serves_in_batches_with_the_timers_of_the_process() -> None:
+    """Its loop is not the one of the other tests."""
+    with running_sim("--max-num-seqs", "2", "--tokens-per-second", "100000") as sim:
+        connections = [
+            http.client.HTTPConnection("127.0.0.1", sim.port, timeout=10) for _ in "abcd"
+        ]
+        for turn in range(20):
+            for number, connection in enumerate(connections):
+                body = json.dumps(chat(f"{turn} {number}"))
+                connection.request("POST", "/v1/chat/completions", body)
+            for connection in connections:
+                answer = connection.getresponse()
+                assert (answer.status, bool(answer.read())) == (200, True)
+        for connection in connections:
+            connection.close()
+        assert sim.stats()["by_status"] == {"200": 80}
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_ends_cleanly_when_asked(number: signal.Signals) -> None:
     with subprocess.Popen(

@@ -14,6 +14,7 @@ class TimedBatch:
         self.batch = batch
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0
         self._done: dict[Sequence, Callable[[], None]] = {}
 
     def add(self, sequence: Sequence, done: Callable[[], None]) -> None:
@@ -56,10 +57,11 @@ class TimedBatch:
     def _set_timer(self) -> None:
         at = self.batch.next_event
         if self._timer is not None:
-            if at is not None and self._timer.when() <= at:
+            if at is not None and self._wakes_at <= at:
                 return  # it comes a little early and is set again
             self._timer.cancel()
             self._timer = None
         if at is not None:
-            at = max(at, self._loop.time() + SHORTEST_TIMER_SECONDS)
-            self._timer = self._loop.call_at(at, self._wake)
+            now = self._loop.time()
+            self._wakes_at = max(at, now + SHORTEST_TIMER_SECONDS)
+            self._timer = self._loop.call_later(self._wakes_at - now, self._wake)
