@@ -9,16 +9,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
 
-from overnight.cli.demo.batch_client import ask
 from overnight.domain.errors import Unavailable
 from tools.engines.catalogue import HOST, Engine
 
 START_SECONDS_MAX: Final = 300.0
 _STOP_SECONDS: Final = 15.0
 _LOOK_SECONDS: Final = 0.2
+_ANSWER_SECONDS: Final = 20.0
 _LOG_LINES_SHOWN: Final = 12
 _ANSWERED: Final = '/v1/chat/completions HTTP/1.1" 200'
 """In the access log of uvicorn, which all of them use."""
@@ -75,15 +77,17 @@ class EngineProcess:
     def _answers(self) -> bool:
         message = {"role": "user", "content": "Are you there?"}
         body = {"model": self.engine.served_as, "max_tokens": 1, "messages": [message]}
+        connection = HTTPConnection(HOST, self._port, timeout=_ANSWER_SECONDS)
         try:
-            ask(
-                f"{self.base_url}/chat/completions",
-                json.dumps(body).encode(),
-                "application/json",
+            connection.request(
+                *("POST", "/v1/chat/completions", json.dumps(body)),
+                {"Content-Type": "application/json"},
             )
-        except Unavailable:
+            return connection.getresponse().status == HTTPStatus.OK
+        except (OSError, HTTPException):
             return False
-        return True
+        finally:
+            connection.close()
 
     def _end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None

@@ -39,7 +39,7 @@ def watched(client: "Client", job: JobView, pace: Pace | None = None) -> JobView
     started_at = answered_at = pace.clock()
     with ProgressLine(job.total or 0, "job", clock=pace.clock) as line:
         while True:
-            _show(line, job)
+            show(line, job)
             if job.ended:
                 return job
             pace.pause(poll_seconds(pace.clock() - started_at))
@@ -49,7 +49,7 @@ def watched(client: "Client", job: JobView, pace: Pace | None = None) -> JobView
             except ClientError as error:
                 if not is_passing(error) or pace.clock() - answered_at > AWAY_SECONDS_MAX:
                     raise
-                _show(line, job, _AWAY)
+                show(line, job, _AWAY)
 
 
 def poll_seconds(watched_seconds: float) -> float:
@@ -71,7 +71,8 @@ def is_passing(error: ClientError) -> bool:
             return False
 
 
-def _show(line: "ProgressLine", job: JobView, note: str | None = None) -> None:
+def show(line: "ProgressLine", job: JobView, note: str | None = None) -> None:
+    """How far the job is; `note` instead of what it waits for."""
     counted = (job.prompt_tokens, job.completion_tokens)
     line.update(
         (job.succeeded or 0) + (job.failed or 0),

@@ -3,35 +3,37 @@
 import json
 import os
 import signal
-import sys
 import tempfile
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final, TypedDict
 
-from overnight.cli.demo.batch_client import Batch, BatchClient, Result, ask
+from overnight.cli.connection import Connection, Dialect
+from overnight.cli.demo.batch import Result, WatchedBatch
 from overnight.cli.demo.novel import AUTHOR, TITLE, YEAR, Paragraph, paragraphs
 from overnight.cli.demo.processes import cleaning_up_on_signals, running
 from overnight.cli.messages import ExitCode
-from overnight.cli.progress import ProgressLine, in_bytes
+from overnight.cli.probe import get
+from overnight.cli.progress import in_bytes
+from overnight.client.client import Client
 from overnight.domain.errors import Unavailable
 from overnight.supervisor.supervisor import RUN_FILE_NAME
 
 MODEL: Final = "sim"
+DATA_FOLDER: Final = "data"
 LATENCY_MS: Final = "200-600"
 MAX_IN_FLIGHT: Final = 64
 KILL_AT: Final = 0.25
 """Share of the requests done, by a count that is up to two seconds old: about the middle."""
 
 BATCH_SECONDS_MAX: Final = 120.0
-_POLL_SECONDS: Final = 0.1
 _RESTART_SECONDS_MAX: Final = 10.0
 _WIDTH: Final = 88
-_ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
 class EngineStats(TypedDict):
@@ -85,14 +87,14 @@ def tell() -> ExitCode:
     ):
         engine_url = str(engine["base_url"])
         say(f"Engine   {engine_url}, simulated: no GPU, 0.2 to 0.6 s for an answer")
-        data = Path(name) / "data"
         with running(
-            *("serve", "--port", "0", "--data-dir", str(data), "--upstream", engine_url),
+            *("serve", "--port", "0", "--data-dir", DATA_FOLDER, "--upstream", engine_url),
             *("--max-in-flight", str(MAX_IN_FLIGHT)),
             folder=Path(name),
         ) as service:
             say(f"Service  {service['url']}, SQLite and a temporary folder")
-            tally = Demo(book, str(service["url"]), engine_url, data).run()
+            with Connection(str(service["url"]), None, Dialect.OPENAI).open() as client:
+                tally = Demo(book, client, engine_url, Path(name)).run()
     say(str(tally))
     return ExitCode.OK if tally.right else ExitCode.OUR_FAILURE
 
@@ -101,49 +103,33 @@ class Demo:
     """One batch, from the upload to the count."""
 
     def __init__(
-        self, book: Sequence[Paragraph], service_url: str, engine_url: str, data: Path
+        self, book: Sequence[Paragraph], client: Client, engine_url: str, folder: Path
     ) -> None:
         self._book = book
-        self._client = BatchClient(service_url)
+        self._client = client
+        self._folder = folder
         self._stats_url = f"{engine_url.removesuffix('/v1')}/sim/stats"
-        self._run_file = data / RUN_FILE_NAME
+        self._run_file = folder / DATA_FOLDER / RUN_FILE_NAME
         self._kills = 0
 
     def run(self) -> Tally:
-        batch_id = self._submit()
-        enough = KILL_AT * len(self._book)
-        batch = self._watch(batch_id, "running", lambda batch: _done(batch) >= enough)
-        if batch["status"] not in _ENDED:
+        batch, total = self._submit(), len(self._book)
+        batch.watch("running", total, until=KILL_AT * total, seconds_max=BATCH_SECONDS_MAX)
+        if not batch.job.ended:
             self._kill_the_worker()
-        batch = self._watch(batch_id, "going on", lambda _: False)
-        if batch["status"] != "completed" or batch["output_file_id"] is None:
-            raise Unavailable(f"the batch ended as {batch['status']}, without a result file")
-        results = self._client.results(batch["output_file_id"])
+        batch.watch("going on", total, seconds_max=BATCH_SECONDS_MAX)
+        if batch.job.status != "completed":
+            raise Unavailable(f"the batch ended as {batch.job.status}")
+        results = batch.results()
         show_sample(self._book, results)
         return self._count(results)
 
-    def _submit(self) -> str:
+    def _submit(self) -> WatchedBatch:
         content = b"".join(paragraph.request(MODEL) for paragraph in self._book)
         size = in_bytes(len(content))
         say(f"Input    {len(self._book)} paragraphs of “{TITLE}” ({AUTHOR}, {YEAR}), {size}")
-        file_id = self._client.upload("paragraphs.jsonl", content)
-        batch = self._client.create(file_id, "/v1/chat/completions")
-        say(f"Batch    {batch['id']}; you could go to sleep now\n")
-        return batch["id"]
-
-    def _watch(self, batch_id: str, label: str, enough: Callable[[Batch], bool]) -> Batch:
-        """Show how far the batch is until that is enough or it has ended."""
-        deadline = time.monotonic() + BATCH_SECONDS_MAX
-        batch = self._client.retrieve(batch_id)
-        with ProgressLine(len(self._book), label, stream=sys.stdout) as line:
-            _show(line, batch)
-            while not (batch["status"] in _ENDED or enough(batch)):
-                if time.monotonic() > deadline:
-                    why = batch["waiting_for"] or "and it does not say why"
-                    raise Unavailable(f"the batch does not get done: {why}")
-                time.sleep(_POLL_SECONDS)
-                batch = self._client.retrieve(batch_id)
-                _show(line, batch)
+        batch = WatchedBatch.submit(self._client, self._folder, content)
+        say(f"Batch    {batch.job.id}; you could go to sleep now\n")
         return batch
 
     def _kill_the_worker(self) -> None:
@@ -171,7 +157,11 @@ class Demo:
         return pids[0] if pids else None
 
     def _stats(self) -> EngineStats:
-        stats: EngineStats = json.loads(ask(self._stats_url))
+        try:
+            _, body = get(self._stats_url)
+        except (OSError, HTTPException) as error:
+            raise Unavailable(f"{self._stats_url} does not answer: {error}") from error
+        stats: EngineStats = json.loads(body)
         return stats
 
     def _count(self, results: Sequence[Result]) -> Tally:
@@ -185,22 +175,6 @@ class Demo:
             kills=self._kills,
             repeated=stats["requests"] - stats["distinct"],
         )
-
-
-def _show(line: ProgressLine, batch: Batch) -> None:
-    usage = batch["usage"]
-    line.update(
-        _done(batch),
-        failed=batch["request_counts"]["failed"],
-        tokens=usage and usage["total_tokens"],
-        retries=batch["retries"],
-        note=batch["waiting_for"] or "",
-    )
-
-
-def _done(batch: Batch) -> int:
-    counts = batch["request_counts"]
-    return counts["completed"] + counts["failed"]
 
 
 def show_sample(book: Sequence[Paragraph], results: Sequence[Result]) -> None:
