@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, repeat
+from itertools import count as counting
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,11 +28,17 @@ Line = dict[str, Any]
 
 
 def requests(model: str, count: int) -> list[Line]:
-    """That many paragraphs of the novel at most, as lines of an input file."""
-    lines = [json.loads(paragraph.request(model)) for paragraph in islice(paragraphs(), count)]
-    for line in lines:
+    """Lines of an input file, a paragraph of the novel each, which is read as often as it takes."""
+    return list(islice(chain.from_iterable(map(_reading, repeat(model), counting(1))), count))
+
+
+def _reading(model: str, number: int) -> Iterator[Line]:
+    for paragraph in paragraphs():
+        line: Line = json.loads(paragraph.request(model))
         line["body"]["max_tokens"] = MAX_TOKENS
-    return lines
+        if number > 1:
+            line["custom_id"] += f"-reading-{number}"
+        yield line
 
 
 def too_long(model: str) -> Line:

@@ -65,7 +65,8 @@ def _vllm(serving: Serving) -> list[str | Path]:
         *(serving.bin / "vllm", "serve", serving.model, "--served-model-name", "tiny"),
         *("--host", HOST, "--port", str(serving.port)),
         *("--max-model-len", str(CONTEXT_TOKENS), "--max-num-seqs", "64"),
-        *("--dtype", "float32", "--enforce-eager"),
+        # Or the second pass over the same text would be another task than the first.
+        *("--dtype", "float32", "--enforce-eager", "--no-enable-prefix-caching"),
     ]
 
 
@@ -114,7 +115,7 @@ ENGINES: Final[Mapping[str, Engine]] = {
             command=_vllm,
             model_name="tiny",
             max_in_flight=64,
-            requests=600,
+            requests=2400,
             refuses_long_prompts=True,
             # Built for another torch: «operator torchvision::nms does not exist».
             unwanted=("torchvision", "torchaudio", "torchcodec"),
@@ -136,7 +137,7 @@ ENGINES: Final[Mapping[str, Engine]] = {
             command=_llamacpp,
             model_name="tiny",
             max_in_flight=8,
-            requests=400,
+            requests=600,
             refuses_long_prompts=True,
         ),
     )

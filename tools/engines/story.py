@@ -21,6 +21,8 @@ from tools.engines.process import EngineProcess, running_engine
 from tools.environment import say
 
 KILL_AT: Final = 0.4
+_REQUESTS_MAX: Final = 600
+"""The novel has a few more paragraphs; reading it twice would spoil the sample."""
 _BATCH_SECONDS_MAX: Final = 900.0
 
 
@@ -31,6 +33,7 @@ def tell(engine: Engine) -> bool:
         running_engine(engine) as process,
         tempfile.TemporaryDirectory(prefix="overnight-demo-") as name,
     ):
+        say("         starting it and loading its model …")
         seconds = process.wait_until_ready()
         say(f"         {process.base_url}, ready after {seconds:.0f} s. Its model has random")
         say("         weights: real work, answers without sense")
@@ -50,8 +53,12 @@ class Story:
     client: Client
     folder: Path
 
+    @property
+    def total(self) -> int:
+        return min(self.engine.engine.requests, _REQUESTS_MAX)
+
     def run(self) -> bool:
-        total = self.engine.engine.requests
+        total = self.total
         batch = self._submit()
         batch.watch("running", total, until=KILL_AT * total, seconds_max=_BATCH_SECONDS_MAX)
         if batch.job.ended:
@@ -72,7 +79,7 @@ class Story:
 
     def _submit(self) -> WatchedBatch:
         engine = self.engine.engine
-        lines = requests(engine.served_as, engine.requests)
+        lines = requests(engine.served_as, self.total)
         content = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode()
         batch = WatchedBatch.submit(self.client, self.folder, content)
         say(f"Input    {len(lines)} paragraphs of “{TITLE}” ({AUTHOR}, {YEAR})")

@@ -148,9 +148,7 @@ def try_out(engine: Engine) -> bool:
             # One of them was the question whether it was back.
             repeated = process.answers() - answers_before - 1 - counted.succeeded
     figures += _night(outage, counted)
-    figures.append(
-        ("sent again", f"{last.retries} requests, of which {repeated} had been answered before")
-    )
+    figures.append(("repeated", f"{repeated} requests that had been answered before"))
     wrong = list(_wrong(engine, last, counted))
     width = max(len(name) for name, _ in figures)
     load = os.getloadavg()[1]
