@@ -1,5 +1,6 @@
 """One line that tells how far something is: a bar on a terminal, a line now and then elsewhere."""
 
+import math
 import os
 import sys
 import time
@@ -121,7 +122,7 @@ def parts(standing: Standing, pace: Pace, amount: Amount) -> list[Part]:
     if pace.stalled is not None:
         told.append(Part(f"stalled {as_time(pace.stalled)}", 2, "yellow"))
     elif pace.left is not None:
-        told.append(Part(f"{as_time(pace.left)} left", 2))
+        told.append(Part(f"{as_time(math.ceil(pace.left))} left", 2))
     told += retries if standing.retries else []
     told.append(Part(f"{as_time(pace.elapsed)} so far", 6))
     return told
