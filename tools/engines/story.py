@@ -69,6 +69,7 @@ class Story:
             say(f"\nThe engine was away for {ready.result():.0f} s.")
         results = batch.results()
         show_sample(list(paragraphs()), results)
+        say("Now the count. What the dead engine had not answered was asked again:\n")
         ids = {result.custom_id for result in results}
         say(
             f"{total} requests, {len(results)} results, {total - len(ids)} missing, "

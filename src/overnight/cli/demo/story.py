@@ -122,6 +122,7 @@ class Demo:
             raise Unavailable(f"the batch ended as {batch.job.status}")
         results = batch.results()
         show_sample(self._book, results)
+        say("Now the count. Only what the dead worker had not yet written down was asked again:\n")
         return self._count(results)
 
     def _submit(self) -> WatchedBatch:
@@ -185,7 +186,6 @@ def show_sample(book: Sequence[Paragraph], results: Sequence[Result]) -> None:
         say(f"  {result.custom_id}")
         say(_folded("    ", texts.get(result.custom_id, "(not one of ours)"), lines=1))
         say(_folded("    → ", result.answer, lines=2) + "\n")
-    say("Now the count. Only what the dead worker had not yet written down was asked again:\n")
 
 
 def _folded(lead: str, text: str, lines: int) -> str:
