@@ -80,9 +80,9 @@ def run(  # noqa: PLR0913  a flag each
     settings = load(flags, config).settings
     check_endpoint(endpoint, settings.endpoints)
     _need_upstream(settings)
-    output = output.resolve()
-    errors = errors.resolve() if errors else output.with_name(f"{output.stem}.errors.jsonl")
-    options = _options(settings, endpoint, readable_file(input).resolve(), output, errors)
+    errors = errors or output.with_name(f"{output.stem}.errors.jsonl")
+    paths = (readable_file(input).resolve(), output.resolve(), errors.resolve())
+    options = _options(settings, endpoint, *paths)
     result = _carry_out(options, overwrite=overwrite, fresh=fresh)
     _tell(result, str(input), output, errors, as_json=as_json)
 
