@@ -1,6 +1,5 @@
 """`overnight keys …`: the keys of a data folder, whether a service runs on it or not."""
 
-import asyncio
 import json
 import re
 import sys
@@ -165,6 +164,8 @@ def _on_folder(
     settings: "Settings", work: "Callable[[Keys], Awaitable[T]]", *, may_make: bool = False
 ) -> T:
     """Raises `ConfigurationError` when nothing is in the folder, unless that may be made."""
+    import asyncio
+
     from overnight.node import database_path
     from overnight.seams import Seams
     from overnight.service.keys import Keys

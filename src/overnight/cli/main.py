@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from overnight import __version__
 from overnight.cli import files, jobs, keys
 from overnight.cli.config import init, show
 from overnight.cli.demo import demo
@@ -40,6 +39,8 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from overnight import __version__
+
         print(f"overnight {__version__}")
         raise typer.Exit
 
