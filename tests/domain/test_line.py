@@ -171,10 +171,13 @@ REFUSALS = [
     (changed(method="post"), "invalid_method", "method", '"POST"'),
     (changed(method=""), "invalid_method", "method", '"POST"'),
     (changed(method=1), "invalid_method", "method", '"POST"'),
-    (changed(method="FILE"), "invalid_method", "method", "file URL"),
+    (changed(method="FILE"), "file_unsupported", "method", "audio"),
     (changed(url="/v1/embeddings"), "invalid_url", "url", CHAT),
     (changed(url="http://h/v1/chat/completions"), "invalid_url", "url", CHAT),
     (changed(url=""), "invalid_url", "url", CHAT),
+    (changed(url="/completions"), "invalid_url", "url", CHAT),
+    (changed(url="/v1/v1/chat/completions"), "invalid_url", "url", CHAT),
+    (changed(url="chat/completions"), "invalid_url", "url", CHAT),
     (changed(url=["/v1"]), "invalid_url", "url", CHAT),
     (changed(body=...), "missing_required_parameter", "body", "'body'"),
     (changed(body=None), "missing_required_parameter", "body", "'body'"),
@@ -208,6 +211,15 @@ def test_a_routed_line_is_told_what_is_missing(name: str) -> None:
     fault = refused(changed(**{name: ...}), ROUTED)
     assert (fault.code, fault.param) == ("missing_required_parameter", name)
     assert fault.message.startswith(f"Missing required parameter: '{name}'. It must be")
+
+
+@pytest.mark.parametrize("rules", [LOOSE, ROUTED, ANY_ENDPOINT])
+@pytest.mark.parametrize("compact", [True, False])
+def test_a_url_may_lack_its_version_as_those_for_azure_do(rules: LineRules, compact: bool) -> None:
+    line = changed(url="/chat/completions")
+    if not compact:
+        line = b" " + line  # Not the usual opening, so that it is examined field by field.
+    assert accepted(line, rules).url == CHAT
 
 
 def test_an_unknown_url_without_an_endpoint_names_all_known_ones() -> None:

@@ -285,6 +285,19 @@ def test_a_model_nobody_serves_is_refused_on_each_line(bench: Bench) -> None:
     assert faults[0].message == "The model 'x' is not served; there are: other, served."
 
 
+def test_a_job_for_one_model_refuses_lines_of_others(bench: Bench) -> None:
+    rules = LineRules(CHAT, model="wanted")
+    bench.accepted(joined(line("a", "wanted"), line("b", "wanted")), rules)
+    data = joined(line("a", "x"), line("b", "wanted"), line("c", "x"))
+    faults = bench.refused(data, rules, frozenset({"wanted"}))
+    assert [(fault.line, fault.code, fault.param) for fault in faults] == [
+        (1, "mismatched_model", "body.model"),
+        (3, "mismatched_model", "body.model"),
+    ]
+    assert "'x'" in faults[0].message
+    assert "'wanted'" in faults[0].message
+
+
 @pytest.mark.parametrize("model", ["x" * 513, "a\u0000b", "a\nb"])
 def test_a_model_must_be_a_name(bench: Bench, model: str) -> None:
     (fault,) = bench.refused(joined(line("a", model)))

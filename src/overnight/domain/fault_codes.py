@@ -82,6 +82,11 @@ class FaultCode(StrEnum):
         '`method` is not `"POST"`.',
         'Write `"POST"`, or in the Together API leave it out.',
     )
+    FILE_UNSUPPORTED = (
+        "file_unsupported",
+        '`method` is `"FILE"`: a request that sends a file, as for audio.',
+        "Leave such requests out; only JSON bodies are sent so far.",
+    )
     INVALID_URL = (
         "invalid_url",
         "`url` is not the endpoint of the batch, or not that of the lines before.",
@@ -104,6 +109,11 @@ class FaultCode(StrEnum):
         "model_not_found",
         "No upstream serves `body.model`. Told only when all have said what they serve.",
         "Use one of the models the message names, or start an upstream that has it.",
+    )
+    MISMATCHED_MODEL = (
+        "mismatched_model",
+        "`body.model` is another than the `model_id` the job was created with (Together API).",
+        "Name the same model on all lines, or create the job without `model_id`.",
     )
     TOO_MANY_MODELS = (
         "too_many_models",

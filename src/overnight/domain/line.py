@@ -26,7 +26,8 @@ class CheckedLine(msgspec.Struct, frozen=True, gc=False):
     """A good line. Offsets and lengths are bytes, counted from the start of the line.
 
     `custom_id` is its value in UTF-8; `id_offset` and `id_bytes` are the JSON string as
-    written, quotes and escapes included. `url` is None when the line names none.
+    written, quotes and escapes included. `url` is the endpoint that the line names, in full; None
+    when it names none.
     """
 
     model: str
@@ -60,7 +61,9 @@ class LineChecker:
         self._line_bytes_max = rules.line_bytes_max
         self._custom_id_bytes_max = rules.custom_id_bytes_max
         self._routes: dict[bytes | None, tuple[HeadDecode, str | None]] = {
-            url.encode(): (head_decode(url), url) for url in self._endpoints
+            spelling.encode(): (head_decode(url), url)
+            for url in self._endpoints
+            for spelling in spellings(url)
         }
         self._routes[None] = head_decode(rules.endpoint), None
         self._match_opening = _usual_opening(rules, self._endpoints).match
@@ -155,10 +158,15 @@ class LineChecker:
         return None if route is None else route[1]
 
 
+def spellings(endpoint: str) -> tuple[str, ...]:
+    """How files and clients write it: those made for Azure leave `/v1` out."""
+    return endpoint, endpoint.removeprefix("/v1")
+
+
 def _usual_opening(rules: LineRules, endpoints: tuple[str, ...]) -> re.Pattern[bytes]:
     """A line up to its body, as JSON libraries write it: groups are the bare id and the url."""
     need = b"" if rules.routed else b"?"
-    urls = b"|".join(re.escape(url.encode()) for url in endpoints)
+    urls = b"|".join(re.escape(way.encode()) for url in endpoints for way in spellings(url))
     return re.compile(
         rb'\{"custom_id": ?"([^"\\\x00-\x1f]{1,%d}+)"' % rules.custom_id_bytes_max
         + rb'(?:, ?"method": ?"POST")%b' % need

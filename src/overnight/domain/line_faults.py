@@ -83,7 +83,11 @@ def bad_method(line: bytes, token: bytes) -> Fault:
     if not is_given(token):
         return _missing(line, "method", right)
     if token == b'"FILE"':
-        right = 'Requests by file URL are not supported; use "POST" and a JSON body.'
+        message = (
+            'method is "FILE". Requests that send a file, as for audio, are not supported yet; '
+            'a batch takes "POST" with a JSON body.'
+        )
+        return _of_field(FaultCode.FILE_UNSUPPORTED, message, "method", line, token)
     message = f"method is {_quoted(token)}. {right}"
     return _of_field(FaultCode.INVALID_METHOD, message, "method", line, token)
 
@@ -139,6 +143,14 @@ def no_content(line: bytes, endpoint: str | None, others: list[str]) -> Fault:
 def unknown_model(line: bytes, model: str, served: Set[str]) -> Fault:
     message = f"The model '{shortened(model)}' is not served; {_there_are(served)}."
     return _of_value(FaultCode.MODEL_NOT_FOUND, message, "body.model", line, model)
+
+
+def other_model(line: bytes, model: str, wanted: str) -> Fault:
+    message = (
+        f"body.model is '{shortened(model)}', but the batch was created for the model "
+        f"'{shortened(wanted)}' (model_id); let all lines name that one, or create it without."
+    )
+    return _of_value(FaultCode.MISMATCHED_MODEL, message, "body.model", line, model)
 
 
 def unfit_model(line: bytes, model: str, characters_max: int) -> Fault:

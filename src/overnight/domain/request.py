@@ -33,6 +33,7 @@ class LineRules:
 
     What is present is always checked; `routed` says whether `method` and `url` must be there.
     `endpoint` None (only in `overnight validate`) means: any supported one, the same on all lines.
+    `model` None: each line may name its own.
     """
 
     endpoint: str | None
@@ -40,6 +41,7 @@ class LineRules:
     line_bytes_max: int = 16 * 1024 * 1024
     custom_id_bytes_max: int = 512
     requests_max: int | None = None
+    model: str | None = None
 
 
 class FailureKind(StrEnum):

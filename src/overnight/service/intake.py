@@ -124,8 +124,10 @@ def _gone(file_id: str) -> Fault:
 
 
 def rules_of(job: Job, limits: LineRules) -> LineRules:
-    """What this job's lines must be: its endpoint, and whether `method` and `url` are needed."""
-    return replace(limits, endpoint=job.endpoint, routed=job.line_rules == "openai")
+    """What this job's lines must be: its endpoint and model, and whether `method` and `url` are
+    needed."""
+    routed = job.line_rules == "openai"
+    return replace(limits, endpoint=job.endpoint, routed=routed, model=job.model)
 
 
 def served_models(tx: Connection) -> frozenset[str] | None:

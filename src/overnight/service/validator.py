@@ -176,8 +176,10 @@ class Validation:
 
     def _admit_model(self, line: bytes, model: str, number: int) -> None:
         """Called for the first line of a model, and for every line of one that is refused."""
-        served = self._served_models
-        if served is not None and model not in served:
+        served, wanted = self._served_models, self._rules.model
+        if wanted is not None and model != wanted:
+            self._report(line_faults.other_model(line, model, wanted), number)
+        elif served is not None and model not in served:
             self._report(line_faults.unknown_model(line, model, served), number)
         elif len(model) > MODEL_CHARACTERS_MAX or not model.isprintable():
             self._report(line_faults.unfit_model(line, model, MODEL_CHARACTERS_MAX), number)
