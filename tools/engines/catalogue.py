@@ -102,7 +102,7 @@ ENGINES: Final[Mapping[str, Engine]] = {
             command=_transformers,
             model_name=None,
             max_in_flight=8,
-            requests=150,
+            requests=400,
             refuses_long_prompts=False,
             environment={**_OFFLINE, **_ONE_THREAD},
         ),
