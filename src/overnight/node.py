@@ -128,16 +128,19 @@ class Node:
         from overnight.service.health import Health  # noqa: PLC0415
         from overnight.service.jobs import DEFAULT_ENDPOINTS, Jobs, JobsOptions  # noqa: PLC0415
         from overnight.service.keyring import Keyring  # noqa: PLC0415
+        from overnight.service.part_uploads import PartUploads  # noqa: PLC0415
 
         settings, seams = self.settings, self.seams
         database = self.database()
         secret = (settings.data_dir / SECRET_NAME).read_bytes()
-        files = Files(
-            database,
-            self.blobs,
-            seams,
-            FilesOptions(secret=secret, file_bytes_max=settings.limits.file_bytes_max),
+        options = FilesOptions(
+            secret=secret,
+            file_bytes_max=settings.limits.file_bytes_max,
+            files_max=settings.limits.files_max,
+            deduplicate=settings.deduplicate_uploads,
         )
+        files = Files(database, self.blobs, seams, options)
+        part_uploads = PartUploads(database, self.blobs, seams, options)
         jobs = Jobs(
             database,
             seams,
@@ -149,12 +152,20 @@ class Node:
         keys = (key.get_secret_value() for key in settings.api_keys)
         keyring = Keyring(database, seams.clock, keys)
         app = create_app(
-            Services(files, jobs, Health(database, self.blobs, seams), keyring, seams.chance),
+            Services(
+                files=files,
+                part_uploads=part_uploads,
+                jobs=jobs,
+                health=Health(database, self.blobs, seams),
+                keyring=keyring,
+                chance=seams.chance,
+            ),
             ApiOptions(settings.public_url, settings.default_dialect, not settings.allow_open),
         )
         await files.clear_incoming()
-        await serve(app, listener, stop)
+        await serve(app, listener, stop, seams.chance)
         files.close()
+        part_uploads.close()
         await database.close()
 
 

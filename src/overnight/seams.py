@@ -84,6 +84,10 @@ class Disk(Protocol):
         """A new file; `FileExistsError` when there is one."""
         ...
 
+    def extend(self, path: Path, length: int) -> AppendFile:
+        """A file that there is, cut to `length` bytes, to go on with."""
+        ...
+
     def open(self, path: Path) -> ReadFile: ...
 
     def publish(self, source: Path, target: Path) -> None:
@@ -145,9 +149,15 @@ async def connect_tcp(
 
 
 class SystemAppendFile:
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        self._length = 0
+    """A new file, or with `length` one that there is, cut to it."""
+
+    def __init__(self, path: Path, length: int | None = None) -> None:
+        how = os.O_CREAT | os.O_EXCL if length is None else 0
+        self._fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | how, 0o666)
+        self._length = length or 0
+        if length is not None:
+            os.ftruncate(self._fd, length)
+            os.lseek(self._fd, length, os.SEEK_SET)
 
     def append(self, parts: Sequence[bytes]) -> None:
         data = memoryview(b"".join(parts))
@@ -206,6 +216,9 @@ def _sync_folder(path: Path) -> None:
 class SystemDisk:
     def create(self, path: Path) -> AppendFile:
         return SystemAppendFile(path)
+
+    def extend(self, path: Path, length: int) -> AppendFile:
+        return SystemAppendFile(path, length)
 
     def open(self, path: Path) -> ReadFile:
         return SystemReadFile(path)

@@ -4,6 +4,7 @@ The routes are taken from the application itself: a new one fails here until it 
 the tables below, which ids it takes.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ OWNER, STRANGER = ({"authorization": f"Bearer {key}"} for key in ("one", "two"))
 UNKNOWN: Mapping[str, str] = {
     "file_id": "file-000000000000000000000000",
     "batch_id": "batch_000000000000000000000000",
+    "upload_id": "upload_000000000000000000000000",
+    "multipart": "upload_000000000000000000000000 file-000000000000000000000000",
 }
 
 
@@ -34,7 +37,27 @@ def a_batch(server: ApiServer) -> str:
     return str(server.post_json("/openai/v1/batches", wish, OWNER).at("id"))
 
 
-MAKERS: Mapping[str, Callable[[ApiServer], str]] = {"file_id": a_file, "batch_id": a_batch}
+def an_upload(server: ApiServer) -> str:
+    """Of no bytes, so that it can be completed at once."""
+    wish = {"bytes": 0, "filename": "a", "purpose": "batch"}
+    return str(server.post_json("/openai/v1/uploads", wish, OWNER).at("id"))
+
+
+def a_multipart(server: ApiServer) -> str:
+    """Both ids that its routes want, with a blank between."""
+    wish = {"file_name": "a", "file_size": 0, "num_parts": 1, "purpose": "batch-api"}
+    made = server.post_json("/together/v1/files/multipart/initiate", wish, OWNER)
+    link = str(made.at("parts", 0, "URL")).removeprefix(server.base_url)
+    assert server.ask("PUT", link, b"").status == 200
+    return f"{made.at('upload_id')} {made.at('file_id')}"
+
+
+MAKERS: Mapping[str, Callable[[ApiServer], str]] = {
+    "file_id": a_file,
+    "batch_id": a_batch,
+    "upload_id": an_upload,
+    "multipart": a_multipart,
+}
 """What a parameter of a path names, made for `OWNER`."""
 
 
@@ -42,11 +65,27 @@ def _new_batch(ids: Mapping[str, str]) -> object:
     return {"input_file_id": ids["file_id"], "endpoint": "/v1/chat/completions"}
 
 
+def _aborted(ids: Mapping[str, str]) -> dict[str, object]:
+    upload_id, _, file_id = ids["multipart"].partition(" ")
+    return {"upload_id": upload_id, "file_id": file_id}
+
+
+def _completed(ids: Mapping[str, str]) -> object:
+    parts = [{"part_number": 1, "etag": hashlib.sha256().hexdigest()}]
+    return {"parts": parts} | _aborted(ids)
+
+
 BODIES: Mapping[str, Callable[[Mapping[str, str]], object]] = {
     "POST /openai/v1/batches": _new_batch,
     "POST /together/v1/batches": _new_batch,
+    "POST /openai/v1/uploads/{upload_id}/complete": lambda _: {"part_ids": []},
+    "POST /together/v1/files/multipart/complete": _completed,
+    "POST /together/v1/files/multipart/abort": _aborted,
 }
-"""Of routes that take ids in their body."""
+"""Of routes that take ids in their body, or can do nothing without one."""
+
+REFUSED_WITH_400 = {"POST /openai/v1/batches", "POST /together/v1/batches"}
+"""What they name is no part of the path."""
 
 WITHOUT_IDS = {
     "GET /healthz",
@@ -54,6 +93,7 @@ WITHOUT_IDS = {
     "GET /v3/whoami",
     # The link is a right of its own.
     "PUT /storage/{token}",
+    "PUT /storage/parts/{token}",
     "GET /openai/v1/openapi.json",
     "GET /together/v1/openapi.json",
     "GET /openai/v1/files",
@@ -61,6 +101,8 @@ WITHOUT_IDS = {
     "POST /openai/v1/files",
     "POST /together/v1/files",
     "POST /together/v1/files/upload",
+    "POST /openai/v1/uploads",
+    "POST /together/v1/files/multipart/initiate",
     "GET /openai/v1/batches",
     "GET /together/v1/batches",
 }
@@ -76,7 +118,8 @@ class Endpoint:
 
     def made(self, server: ApiServer) -> dict[str, str]:
         """What it needs, fresh: some routes use it up."""
-        names = re.findall(r"{(\w+)}", self.path) or ["file_id"]
+        body = "multipart" if "/multipart/" in self.path else "file_id"
+        names = re.findall(r"{(\w+)}", self.path) or [body]
         return {name: MAKERS[name](server) for name in names}
 
     def ask(self, server: ApiServer, ids: Mapping[str, str], who: Mapping[str, str]) -> Reply:
@@ -128,11 +171,12 @@ def test_what_belongs_to_others_is_as_if_it_were_not(
         ids = endpoint.made(server)
         theirs = endpoint.ask(server, ids, STRANGER)
         nobodys = endpoint.ask(server, UNKNOWN, STRANGER)
-        expected = 400 if str(endpoint) in BODIES else 404
+        expected = 400 if str(endpoint) in REFUSED_WITH_400 else 404
         assert (theirs.status, nobodys.status) == (expected, expected), f"{endpoint}: {theirs}"
         told = theirs.body.decode()
         for name, one in ids.items():
-            told = told.replace(one, UNKNOWN[name])
+            for word, unknown in zip(one.split(), UNKNOWN[name].split(), strict=True):
+                told = told.replace(word, unknown)
         assert told == nobodys.body.decode(), endpoint
         # The same request is a right one: only who asks made the difference.
         assert endpoint.ask(server, ids, OWNER).status not in (400, 401, 404, 405), endpoint
@@ -141,7 +185,7 @@ def test_what_belongs_to_others_is_as_if_it_were_not(
 def test_no_list_shows_what_belongs_to_others_nor_goes_on_after_it(
     server: ApiServer, table: list[Endpoint]
 ) -> None:
-    ids = {name: make(server) for name, make in MAKERS.items()}
+    ids = {name: MAKERS[name](server) for name in ("file_id", "batch_id")}
     lists = [
         endpoint
         for endpoint in table

@@ -91,7 +91,8 @@ def test_a_file_expires_but_not_under_a_live_job(tmp_path: Path) -> None:
 
         def write(tx: Connection) -> None:
             files.forget(tx, used.id, now - 10_000)
-            files.purged(tx, [used.id])
+            files.purged(tx, [used.id], now)
+            files.forget_tombstones(tx, now + 1)
             files.add(tx, short)
             files.add(tx, replace(used, expires_at=now + 60))
 

@@ -47,13 +47,18 @@ def test_a_deleted_file_is_gone_for_everybody_but_the_janitor(store: Store) -> N
     assert store.do(files.page, "local") == ([], False)
     assert store.do(files.purgeable, 699.9, 600.0) == []
     assert store.do(files.purgeable, 700.0, 600.0) == ["file-a"]
-    store.do(files.purged, ["file-a"])
-    assert store.rows("SELECT * FROM files") == []
+    store.do(files.purged, ["file-a"], 700.0)
+    assert store.do(files.purgeable, 9_999.0, 600.0) == []
+    assert store.rows("SELECT name, sha256 FROM files") == [("", None)]
+    store.do(files.forget_tombstones, 700.0)
+    assert store.rows("SELECT id FROM files") == [("file-a",)]
+    store.do(files.forget_tombstones, 700.1)
+    assert store.rows("SELECT id FROM files") == []
 
 
 def test_only_tombstones_are_purged(store: Store) -> None:
     store.do(files.add, new_file())
-    store.do(files.purged, ["file-a", "file-x"])
+    store.do(files.purged, ["file-a", "file-x"], 9.0)
     assert store.do(files.get, "file-a").id == "file-a"
 
 
@@ -62,6 +67,7 @@ def test_pages_go_on_after_a_file_that_was_deleted(store: Store) -> None:
         store.do(files.add, new_file(file_id, created_at=created_at))
     store.do(files.add, new_file("f0", purpose="batch_output"))
     store.do(files.forget, "f3", 9.0)
+    store.do(files.purged, ["f3"], 700.0)
 
     def page(
         after: str | None, limit: int | None, ascending: bool = False

@@ -28,6 +28,7 @@ from overnight.service.files import Files, FilesOptions
 from overnight.service.health import Health
 from overnight.service.jobs import Jobs, JobsOptions
 from overnight.service.keyring import Keyring
+from overnight.service.part_uploads import PartUploads
 from overnight.store.blobs import Blobs
 from overnight.store.database import Database
 from overnight.store.migrate import migrate
@@ -94,15 +95,17 @@ class ApiServer:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         files = Files(self.database, self.blobs, self.seams, self.files)
+        part_uploads = PartUploads(self.database, self.blobs, self.seams, self.files)
         await files.clear_incoming()
         jobs = Jobs(self.database, self.seams, JobsOptions())
         health = Health(self.database, self.blobs, self.seams)
         keyring = Keyring(self.database, self.seams.clock, self.api_keys)
-        self.services = Services(files, jobs, health, keyring, self.seams.chance)
+        self.services = Services(files, part_uploads, jobs, health, keyring, self.seams.chance)
         app = create_app(self.services, ApiOptions(self.public_url, self.dialect))
         self._ready.set()
-        await serve(app, listener, self._stop)
+        await serve(app, listener, self._stop, self.seams.chance)
         files.close()
+        part_uploads.close()
         await self.database.close()
 
     def store(self, work: Callable[[Connection], T]) -> T:

@@ -39,6 +39,11 @@ class MemoryDisk:
         self.files[path] = bytearray()
         return _Append(self, self.files[path])
 
+    def extend(self, path: Path, length: int) -> AppendFile:
+        self.change()
+        del self.files[path][length:]
+        return _Append(self, self.files[path])
+
     def open(self, path: Path) -> ReadFile:
         if path not in self.files:
             raise FileNotFoundError(errno.ENOENT, "there is none", str(path))

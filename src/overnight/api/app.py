@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
@@ -11,8 +12,11 @@ from starlette.types import ASGIApp
 from overnight.api.auth import Authentication
 from overnight.api.dialects import DialectPaths
 from overnight.api.faults import HANDLERS, fault_reply
+from overnight.api.methods import HeadAsGet
 from overnight.api.openai import OpenAiRoutes
+from overnight.api.part_uploads import OpenAiUploads, TogetherMultipart
 from overnight.api.request_ids import RequestIds
+from overnight.api.stopping import StoppingReplies
 from overnight.api.together import TogetherRoutes
 from overnight.api.uploads import Uploads
 from overnight.domain.dialect import Dialect
@@ -22,6 +26,7 @@ from overnight.service.files import Files
 from overnight.service.health import Health
 from overnight.service.jobs import Jobs
 from overnight.service.keyring import Caller, Keyring
+from overnight.service.part_uploads import PartUploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class Services:
     """The use cases the API offers, and the chance its request ids come from."""
 
     files: Files
+    part_uploads: PartUploads
     jobs: Jobs
     health: Health
     keyring: Keyring
@@ -51,25 +57,30 @@ class ApiOptions:
 def create_app(services: Services, options: ApiOptions) -> ASGIApp:
     """The whole of it, ready for an ASGI server. A request goes through the layers outside in:
     it gets its id, is let in or not, gets its dialect's path, and is routed."""
-    paths = DialectPaths(routing(services, options), options.dialect)
-    inner = Authentication(paths, services.keyring, loopback_only=options.loopback_only)
-    return RequestIds(inner, services.chance)
+    return RequestIds(StoppingReplies(HeadAsGet(routing(services, options))), services.chance)
 
 
 def routing(services: Services, options: ApiOptions) -> Starlette:
-    """Every route there is, for requests that the layers have let through."""
+    """Every route there is, behind the layers whose errors have to be answered too."""
     uploads = Uploads(services.files, options.public_url)
-    openai = OpenAiRoutes(services.files, services.jobs, uploads).application()
-    together = TogetherRoutes(services.files, services.jobs, uploads).application()
+    files, jobs, parts = services.files, services.jobs, services.part_uploads
+    multipart = TogetherMultipart(files, parts, options.public_url)
+    openai = OpenAiRoutes(files, jobs, uploads, OpenAiUploads(files, parts)).application()
+    together = TogetherRoutes(files, jobs, uploads, multipart).application()
     probes = Probes(services.health)
     root = Starlette(
         routes=[
             Route("/healthz", probes.healthz),
             Route("/readyz", probes.readyz),
             Route("/v3/whoami", whoami),
+            Route("/storage/parts/{token}", multipart.put_part, methods=["PUT"]),
             Route("/storage/{token}", uploads.put, methods=["PUT"]),
             Mount("/openai/v1", openai),
             Mount("/together/v1", together),
+        ],
+        middleware=[
+            Middleware(Authentication, services.keyring, loopback_only=options.loopback_only),
+            Middleware(DialectPaths, options.dialect),
         ],
         exception_handlers=dict(HANDLERS),
     )

@@ -4,7 +4,6 @@ Clients send the parts in any order (npm's sends the file before its purpose), w
 length, and file names as raw UTF-8.
 """
 
-import re
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl
@@ -21,19 +20,20 @@ from overnight.service.incoming import Incoming
 _FIELDS_MAX: Final = 32
 _FIELD_BYTES_MAX: Final = 16 * 1024
 _FORM_OVERHEAD_BYTES: Final = 1024 * 1024
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_NAMELESS: Final = "upload"
+"""What OpenAI's SDKs call bytes that have no name."""
 
 
 @dataclass(slots=True)
 class UploadForm:
-    """What a form said. `file_name` is None when it had no part named `file`."""
+    """What a form said. `file_name` is None when it had no part with bytes."""
 
     fields: dict[str, str] = field(default_factory=dict)
     file_name: str | None = None
 
 
-async def read_form(request: Request, incoming: Incoming) -> UploadForm:
-    """Read an upload form of either kind; a `file` part goes to `incoming`.
+async def read_form(request: Request, incoming: Incoming, file_part: str = "file") -> UploadForm:
+    """Read an upload form of either kind; the part named `file_part` goes to `incoming`.
 
     Raises `InvalidRequest` and `LimitExceeded`; answers 415 to any other kind of body.
     """
@@ -42,19 +42,22 @@ async def read_form(request: Request, incoming: Incoming) -> UploadForm:
         body = (await read_bounded(request)).decode("utf-8", "replace")
         return UploadForm(dict(request.query_params) | dict(parse_qsl(body)))
     if kind != b"multipart/form-data":
-        raise HTTPException(415, "Send the file as multipart/form-data, in a part named 'file'.")
+        raise HTTPException(
+            415, f"Send the bytes as multipart/form-data, in a part named '{file_part}'."
+        )
     boundary = options.get(b"boundary")
     if not boundary:
         raise InvalidRequest("The Content-Type names no boundary.", code="invalid_multipart")
-    incoming.refuse_over_limit(_announced_bytes(request) - _FORM_OVERHEAD_BYTES)
-    reader = _FormReader(boundary)
+    incoming.refuse_over_limit(announced_bytes(request) - _FORM_OVERHEAD_BYTES)
+    reader = _FormReader(boundary, file_part)
     async for chunk in request.stream():
         for piece in reader.feed(chunk):
             await incoming.write(piece)
     return reader.finish()
 
 
-def _announced_bytes(request: Request) -> int:
+def announced_bytes(request: Request) -> int:
+    """The length of the body by its head; 0 when it does not say."""
     announced = request.headers.get("content-length", "")
     return int(announced) if announced.isdigit() else 0
 
@@ -62,7 +65,8 @@ def _announced_bytes(request: Request) -> int:
 class _FormReader:
     """Turns the parser's callbacks into an `UploadForm` and pieces of the file."""
 
-    def __init__(self, boundary: bytes) -> None:
+    def __init__(self, boundary: bytes, file_part: str = "file") -> None:
+        self._file_part = file_part
         self._form = UploadForm()
         self._pieces: list[bytes] = []
         self._header_name = b""
@@ -126,13 +130,12 @@ class _FormReader:
             raise InvalidRequest("A part of the form has no name.", code="invalid_multipart")
         self._part_name = name.decode("utf-8", "replace")
         # A file sent as a plain field (curl -F file=text) is still the file.
-        self._is_file = self._part_name == "file"
+        self._is_file = self._part_name == self._file_part
         if self._is_file:
             if self._form.file_name is not None:
-                raise InvalidRequest("Send one file at a time.", param="file")
-            self._form.file_name = base_name(
-                options.get(b"filename", b"").decode("utf-8", "replace")
-            )
+                raise InvalidRequest("Send one file at a time.", param=self._file_part)
+            file_name = options.get(b"filename", b"").decode("utf-8", "replace")
+            self._form.file_name = base_name(file_name) or _NAMELESS
         elif len(self._form.fields) >= _FIELDS_MAX:
             raise LimitExceeded(f"A form may have at most {_FIELDS_MAX} fields.")
 
@@ -155,6 +158,5 @@ class _FormReader:
 
 
 def base_name(name: str) -> str:
-    """Without directories of either kind of system; `upload` (as OpenAI's SDKs say) if empty."""
-    last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    return _CONTROL.sub("", last).strip() or "upload"
+    """Without directories of either kind of system; empty if nothing else is there."""
+    return name.replace("\\", "/").rsplit("/", 1)[-1].strip(" ")

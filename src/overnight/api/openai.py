@@ -9,6 +9,8 @@ from overnight.api import openai_shapes as shapes
 from overnight.api.application import answers, application
 from overnight.api.bodies import CreateBatch, documented, read_json
 from overnight.api.content import content_reply
+from overnight.api.part_uploads import OpenAiUploads
+from overnight.api.upload_shapes import CompleteUpload, CreateUpload, PartObject, UploadObject
 from overnight.api.uploads import Uploads
 from overnight.domain.dialect import Dialect
 from overnight.domain.errors import InvalidRequest
@@ -25,10 +27,13 @@ LINE_RULES_HEADER: Final = "x-overnight-line-rules"
 class OpenAiRoutes:
     """Reads requests, calls the use case, spells the answer; decides nothing."""
 
-    def __init__(self, files: Files, jobs: Jobs, uploads: Uploads) -> None:
+    def __init__(
+        self, files: Files, jobs: Jobs, uploads: Uploads, part_uploads: OpenAiUploads
+    ) -> None:
         self._files = files
         self._jobs = jobs
         self._uploads = uploads
+        self._part_uploads = part_uploads
 
     def application(self) -> FastAPI:
         app = application("Overnight: OpenAI Batch API")
@@ -38,6 +43,7 @@ class OpenAiRoutes:
         get("/files/{file_id}", responses=answers(shapes.FileObject))(self.get_file)
         get("/files/{file_id}/content")(self.content)
         delete("/files/{file_id}", responses=answers(shapes.DeletedFile))(self.delete)
+        self._add_part_uploads(app)
         post(
             "/batches",
             responses=answers(shapes.Batch),
@@ -47,6 +53,18 @@ class OpenAiRoutes:
         get("/batches/{batch_id}", responses=answers(shapes.Batch))(self.get_batch)
         post("/batches/{batch_id}/cancel", responses=answers(shapes.Batch))(self.cancel)
         return app
+
+    def _add_part_uploads(self, app: FastAPI) -> None:
+        parts, upload = self._part_uploads, answers(UploadObject)
+        app.post("/uploads", responses=upload, openapi_extra=documented(CreateUpload))(parts.create)
+        app.get("/uploads/{upload_id}", responses=upload)(parts.get)
+        app.post("/uploads/{upload_id}/parts", responses=answers(PartObject))(parts.add_part)
+        app.post(
+            "/uploads/{upload_id}/complete",
+            responses=upload,
+            openapi_extra=documented(CompleteUpload),
+        )(parts.complete)
+        app.post("/uploads/{upload_id}/cancel", responses=upload)(parts.cancel)
 
     async def upload(self, request: Request) -> Response:
         """Store a file: multipart with `purpose` and `file`, in any order."""

@@ -8,6 +8,15 @@ from overnight.api.application import answers, application
 from overnight.api.bodies import CreateBatchJob, documented, read_json
 from overnight.api.content import content_reply
 from overnight.api.openai_shapes import deleted_file
+from overnight.api.part_uploads import TogetherMultipart
+from overnight.api.upload_shapes import (
+    AbortedMultipart,
+    CompletedMultipart,
+    CompleteMultipart,
+    InitiateMultipart,
+    MultipartPlaces,
+    NamedMultipart,
+)
 from overnight.api.uploads import Uploads
 from overnight.domain.dialect import Dialect
 from overnight.domain.job import Job
@@ -20,10 +29,13 @@ LINE_RULES = "together"
 class TogetherRoutes:
     """Reads requests, calls the use case, spells the answer; decides nothing."""
 
-    def __init__(self, files: Files, jobs: Jobs, uploads: Uploads) -> None:
+    def __init__(
+        self, files: Files, jobs: Jobs, uploads: Uploads, multipart: TogetherMultipart
+    ) -> None:
         self._files = files
         self._jobs = jobs
         self._uploads = uploads
+        self._multipart = multipart
 
     def application(self) -> FastAPI:
         app = application("Overnight: Together Batch API")
@@ -32,6 +44,7 @@ class TogetherRoutes:
         job_model = answers(shapes.BatchJob)
         post("/files", responses=file_model)(self.upload)
         post("/files/upload", responses=file_model)(self.upload)
+        self._add_multipart(app)
         get("/files", responses=answers(shapes.FileList))(self.list_files)
         get("/files/{file_id}", responses=file_model)(self.get_file)
         get("/files/{file_id}/content")(self.content)
@@ -47,6 +60,19 @@ class TogetherRoutes:
         get("/batches/{batch_id}", responses=job_model)(self.get_batch)
         post("/batches/{batch_id}/cancel", responses=job_model)(self.cancel)
         return app
+
+    def _add_multipart(self, app: FastAPI) -> None:
+        multipart = self._multipart
+        for path, handler, body, answer in (
+            ("initiate", multipart.initiate, InitiateMultipart, MultipartPlaces),
+            ("complete", multipart.complete, CompleteMultipart, CompletedMultipart),
+            ("abort", multipart.abort, NamedMultipart, AbortedMultipart),
+        ):
+            app.post(
+                f"/files/multipart/{path}",
+                responses=answers(answer),
+                openapi_extra=documented(body),
+            )(handler)
 
     async def upload(self, request: Request) -> Response:
         """Without a `file` part: 302 to where the bytes go. With one: store it."""

@@ -10,7 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from overnight.api import openai_shapes, together_shapes
-from overnight.api.forms import UploadForm, base_name, read_form
+from overnight.api.duplicates import duplicate_reply
+from overnight.api.forms import UploadForm, announced_bytes, base_name, read_form
+from overnight.api.links import storage_link
 from overnight.domain.dialect import Dialect
 from overnight.domain.errors import InvalidRequest
 from overnight.domain.file import StoredFile
@@ -31,6 +33,7 @@ class Uploads:
     async def post(self, request: Request, dialect: Dialect) -> Response:
         """`POST /files`: a form with the file in it, or one that only names it."""
         tenant: str = request.state.tenant
+        await self._files.check_room(tenant)
         async with self._files.incoming() as incoming:
             form = await read_form(request, incoming)
             if form.file_name is None:
@@ -44,8 +47,7 @@ class Uploads:
         """`PUT /storage/{token}`: the bytes, on the right of the link alone; exactly 200."""
         link = self._files.read_link(request.path_params["token"])
         async with self._files.incoming() as incoming:
-            announced = request.headers.get("content-length", "")
-            incoming.refuse_over_limit(int(announced) if announced.isdigit() else 0)
+            incoming.refuse_over_limit(announced_bytes(request))
             async for chunk in request.stream():
                 await incoming.write(chunk)
             await self._files.fulfil(link, incoming)
@@ -58,23 +60,15 @@ class Uploads:
             wanted = "file" if dialect is Dialect.OPENAI else "file_name"
             raise InvalidRequest(f"Missing required parameter: '{wanted}'.", param=wanted)
         details = _details(request.state.tenant, form, base_name(name))
-        file, token = await self._files.reserve(details, form.fields.get("checksum"))
-        location = f"{self._public_base(request)}/storage/{token}"
+        checksum = form.fields.get("checksum")
+        duplicate = await self._files.duplicate(details, checksum)
+        if duplicate is not None:
+            return duplicate_reply(duplicate)
+        file, token = await self._files.reserve(details, checksum)
+        location = storage_link(request, self._public_url, token)
         return Response(
             status_code=302, headers={"location": location, "x-together-file-id": file.id}
         )
-
-    def _public_base(self, request: Request) -> str:
-        """Where the client reaches us: the clients take absolute addresses only."""
-        if self._public_url is not None:
-            return self._public_url.rstrip("/")
-        scheme = _first(request, "x-forwarded-proto") or request.url.scheme
-        host = _first(request, "x-forwarded-host") or request.url.netloc
-        return f"{scheme}://{host}"
-
-
-def _first(request: Request, header: str) -> str:
-    return request.headers.get(header, "").split(",")[0].strip()
 
 
 def _shape(file: StoredFile, dialect: Dialect) -> object:

@@ -8,10 +8,16 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from overnight.domain.errors import Conflict, Corrupt, InvalidRequest, Unavailable
+from overnight.domain.errors import (
+    Conflict,
+    Corrupt,
+    InvalidRequest,
+    LimitExceeded,
+    Unavailable,
+)
 from overnight.domain.file import FileStatus, StoredFile
 from overnight.seams import ReadFile, Seams, Threads
-from overnight.service.incoming import Incoming, Received
+from overnight.service.incoming import Incoming, Received, SizeLimit
 from overnight.service.upload_link import UploadLink
 from overnight.store import files as file_rows
 from overnight.store.blobs import Blobs
@@ -19,18 +25,32 @@ from overnight.store.database import Database
 
 BATCH_INPUT: Final = "batch"
 
-_NAME_LENGTH_MAX: Final = 255
+_NAME_BYTES_MAX: Final = 255
+"""As much as the usual file systems take."""
+_UNNAMEABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _PURPOSE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
 class FilesOptions:
-    """`secret` signs upload links and must outlive the process; at least 32 random bytes."""
+    """`secret` signs upload links and must outlive the process; at least 32 random bytes.
+
+    `upload_seconds` is for an upload in parts whose parts carry keys, `link_seconds` for bytes
+    that come by signed links. With `deduplicate` bytes that the tenant has are not taken again.
+    """
 
     secret: bytes
     file_bytes_max: int = 50 * 1024**3
+    files_max: int = 1_000_000
     link_seconds: float = 24 * 3600
+    upload_seconds: float = 3600
+    deduplicate: bool = False
+
+    @property
+    def size_limit(self) -> SizeLimit:
+        why = "split it, for the limit `limits.file_bytes_max` is"
+        return SizeLimit(self.file_bytes_max, "The file", why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +69,23 @@ class NewFile:
                 f"'{self.purpose[:80]}' is no purpose; for a batch it is '{BATCH_INPUT}'.",
                 param="purpose",
             )
-        if not 0 < len(self.name) <= _NAME_LENGTH_MAX:
-            raise InvalidRequest(
-                f"A file name has 1 to {_NAME_LENGTH_MAX} characters, this one {len(self.name)}.",
-                param="file",
-            )
+        check_file_name(self.name)
+
+
+def check_file_name(name: str) -> None:
+    """Names are only ever shown, but people save files under them. Raises `InvalidRequest`."""
+    length = len(name.encode("utf-8", "surrogatepass"))
+    if not 0 < length <= _NAME_BYTES_MAX:
+        raise InvalidRequest(
+            f"A file name has 1 to {_NAME_BYTES_MAX} bytes of UTF-8, this one has {length:,}.",
+            param="filename",
+        )
+    if found := _UNNAMEABLE.search(name):
+        raise InvalidRequest(
+            f"A file name has no control characters, this one has {found[0]!a}.", param="filename"
+        )
+    if name in (".", ".."):
+        raise InvalidRequest(f"'{name}' is a folder and no file name.", param="filename")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +143,27 @@ class Files:
     def incoming(self) -> Incoming:
         """Where to write the bytes of an upload; give it to `add` or `fulfil` when all are in."""
         path = self._blobs.incoming_path(self._chance.token(32))
-        return Incoming(path, self._disk, self._writing, self._options.file_bytes_max)
+        return Incoming(path, self._disk, self._writing, self._options.size_limit)
+
+    async def check_room(self, tenant: str) -> None:
+        """Raises `LimitExceeded` when the tenant has all the files it may have."""
+        most = self._options.files_max
+        count = await self._database.read(lambda tx: file_rows.count(tx, tenant))
+        if count >= most:
+            raise LimitExceeded(
+                f"There are {count:,} files; the limit `limits.files_max` is {most:,}. "
+                "Delete some first.",
+                code="too_many_files",
+            )
+
+    async def duplicate(self, details: NewFile, checksum: str | None) -> StoredFile | None:
+        """A file of the tenant that has these bytes, if such are not to be taken again."""
+        if checksum is None or not self._options.deduplicate:
+            return None
+        now, sha256 = self._clock.now(), checksum.lower()
+        return await self._database.read(
+            lambda tx: file_rows.same_bytes(tx, details.tenant, details.purpose, sha256, now)
+        )
 
     async def add(self, incoming: Incoming, details: NewFile) -> StoredFile:
         """Keep an upload that came in one request: bytes first, then the row."""
@@ -128,8 +180,7 @@ class Files:
         `checksum` is the sha256 (hex) the bytes will have, if the client told.
         """
         details.check()
-        if checksum is not None and not _SHA256.fullmatch(checksum := checksum.lower()):
-            raise InvalidRequest("A checksum is a sha256 in 64 hex digits.", param="checksum")
+        checksum = checked_sha256(checksum)
         file = self._described(details, None)
         await self._database.write(lambda tx: file_rows.add(tx, file))
         expires_at = int(self._clock.now() + self._options.link_seconds)
@@ -256,6 +307,13 @@ class Files:
             opened.close()
             raise Corrupt(f"{file.id} has not the {file.bytes} bytes it was stored with.")
         return opened
+
+
+def checked_sha256(checksum: str | None) -> str | None:
+    """In lower case; raises `InvalidRequest` when it is none."""
+    if checksum is not None and not _SHA256.fullmatch(checksum := checksum.lower()):
+        raise InvalidRequest("A checksum is a sha256 in 64 hex digits.", param="checksum")
+    return checksum
 
 
 def _refuse_in_use(tx: Connection, file_id: str, what: str) -> None:

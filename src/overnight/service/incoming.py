@@ -17,6 +17,24 @@ _SYNC_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class SizeLimit:
+    """How much may come; `what` is coming, and `why` no more of it is taken."""
+
+    bytes_max: int
+    what: str
+    why: str
+
+    def check(self, size_bytes: int) -> None:
+        """Raises `LimitExceeded` for what has that many bytes, or more."""
+        if size_bytes > self.bytes_max:
+            raise LimitExceeded(
+                f"{self.what} has {size_bytes:,} bytes or more; {self.why} {self.bytes_max:,}.",
+                param="file",
+                code="file_too_large",
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """What arrived: its length and its sha256 in lower-case hex."""
 
@@ -31,11 +49,11 @@ class Incoming:
     event loop, and the sender is held back by not being read from.
     """
 
-    def __init__(self, path: Path, disk: Disk, threads: Threads, bytes_max: int) -> None:
+    def __init__(self, path: Path, disk: Disk, threads: Threads, limit: SizeLimit) -> None:
         self.path = path
         self._disk = disk
         self._threads = threads
-        self._bytes_max = bytes_max
+        self._limit = limit
         self._digest = hashlib.sha256()
         self._file: AppendFile | None = None
         self._held: list[bytes] = []
@@ -56,13 +74,8 @@ class Incoming:
             await self._flush()
 
     def refuse_over_limit(self, announced_bytes: int) -> None:
-        """Raises `LimitExceeded` when a file of that many bytes would not be taken."""
-        if announced_bytes > self._bytes_max:
-            raise LimitExceeded(
-                f"The file is larger than the limit of {self._bytes_max} bytes; split it.",
-                param="file",
-                code="file_too_large",
-            )
+        """Raises `LimitExceeded` when that many bytes would not be taken."""
+        self._limit.check(announced_bytes)
 
     async def finish(self) -> Received:
         """Everything arrived: returns when the bytes are on the disk, still under `path`."""

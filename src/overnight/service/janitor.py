@@ -10,8 +10,9 @@ from sqlalchemy import Connection
 
 from overnight.domain.errors import Conflict, NotFound
 from overnight.domain.job import TERMINAL, Job, JobEvent, JobStatus
+from overnight.domain.upload import is_upload_id
 from overnight.seams import Seams, Threads
-from overnight.store import files, jobs, workers
+from overnight.store import files, jobs, uploads, workers
 from overnight.store.blobs import Blobs
 from overnight.store.database import Database
 
@@ -19,6 +20,8 @@ PURGE_SECONDS: Final = 30.0
 BYTES_OUTLIVE_ROWS_SECONDS: Final = 600.0
 """A download that is under way when its file is deleted may end."""
 ABANDONED_UPLOAD_SECONDS: Final = 24 * 3600.0
+TOMBSTONE_SECONDS: Final = 30 * 24 * 3600.0
+"""Nobody goes on with a list, or asks how an upload ended, after that time."""
 _AT_ONCE: Final = 100
 
 _log = structlog.get_logger()
@@ -75,7 +78,17 @@ class Janitor:
         if ids:
             for file_id in ids:
                 await self._thread.run(partial(self._blobs.remove_file, file_id))
-            await self._database.write(lambda tx: files.purged(tx, ids))
+            await self._database.write(lambda tx: files.purged(tx, ids, now))
+        await self._database.write(lambda tx: _pass_time(tx, now))
+        await self._clear_uploads()
+
+    async def _clear_uploads(self) -> None:
+        """Remove what has arrived of uploads that have ended."""
+        ids = await self._database.read(uploads.clearable)
+        if ids:
+            for upload_id in ids:
+                await self._thread.run(partial(self._blobs.remove_upload, upload_id))
+            await self._database.write(lambda tx: uploads.cleared(tx, ids))
 
     async def clear_folder(self, job_id: str) -> None:
         """Remove what is left of a job on disk, if it has ended and nobody can want it."""
@@ -84,9 +97,15 @@ class Janitor:
             await self._thread.run(partial(self._blobs.remove_job, job_id))
 
     async def _clear_folders(self) -> None:
-        """Remove what jobs that have ended left behind when a process died."""
+        """Remove what jobs and uploads that have ended left behind when a process died."""
         for name in self._disk.list_folder(self._blobs.jobs_folder):
             await self.clear_folder(name)
+        # The names before the rows: a folder is never made before its row.
+        names = self._disk.list_folder(self._blobs.uploads_folder)
+        needed = await self._database.read(uploads.unended)
+        for name in set(names) - needed:
+            if is_upload_id(name):
+                await self._thread.run(partial(self._blobs.remove_upload, name))
 
 
 def is_evidence(job: Job) -> bool:
@@ -106,6 +125,12 @@ def _forget(tx: Connection, ids: Sequence[str], now: float) -> None:
         with suppress(NotFound):
             if not files.is_file_in_use(tx, file_id):
                 files.forget(tx, file_id, now)
+
+
+def _pass_time(tx: Connection, now: float) -> None:
+    uploads.expire(tx, now, now - ABANDONED_UPLOAD_SECONDS)
+    files.forget_tombstones(tx, now - TOMBSTONE_SECONDS)
+    uploads.forget_ended(tx, now - TOMBSTONE_SECONDS)
 
 
 def _find(tx: Connection, job_id: str) -> Job | None:

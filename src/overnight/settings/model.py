@@ -72,6 +72,8 @@ class UpstreamSettings(_Frozen):
 class LimitSettings(_Frozen):
     file_bytes_max: int = Field(default=50 * _GIB, ge=1)
     """Largest input file, bytes."""
+    files_max: int = Field(default=1_000_000, ge=1)
+    """Most files of one tenant; more are refused until some are deleted."""
     line_bytes_max: int = Field(default=16 * _MIB, ge=1 * _KIB)
     """Longest line of an input file, bytes."""
     custom_id_bytes_max: int = Field(default=512, ge=1, le=65_536)
@@ -134,6 +136,9 @@ class Settings(_Frozen):
     """Listen beyond this machine although nobody needs a key."""
     default_dialect: Dialect = Dialect.OPENAI
     """How the API is spelt with clients that neither say it nor are known: openai or together."""
+    deduplicate_uploads: bool = False
+    """Point Together's clients to the file there is when they announce bytes that they have
+    uploaded before, instead of taking them again."""
     endpoints: tuple[str, ...] = ()
     """Endpoints to take jobs for, beyond chat completions, completions and embeddings."""
     completion_window_seconds: float = Field(default=86_400.0, gt=0, allow_inf_nan=False)

@@ -1,7 +1,9 @@
 """Where bytes lie under the data folder.
 
 files/FILE            input and result files
-incoming/TOKEN        uploads that have not ended
+incoming/TOKEN        bytes that are arriving
+uploads/UPLOAD/PART   of uploads in parts that have not ended
+uploads/UPLOAD/joined what is joined of them so far
 jobs/JOB/plan         order and cut of the job's requests
 jobs/JOB/segments/    journals of its shards
 jobs/JOB/*.draft      what a clerk was writing; rubbish once its claim is gone
@@ -22,11 +24,12 @@ class Blobs:
     def __init__(self, root: Path, disk: Disk) -> None:
         self._files = root / "files"
         self._incoming = root / "incoming"
+        self.uploads_folder = root / "uploads"
         self.jobs_folder = root / "jobs"
         self._disk = disk
 
     def make_folders(self) -> None:
-        for folder in (self._files, self._incoming, self.jobs_folder):
+        for folder in (self._files, self._incoming, self.uploads_folder, self.jobs_folder):
             self._disk.make_folder(folder)
 
     def file_path(self, file_id: str) -> Path:
@@ -34,6 +37,15 @@ class Blobs:
 
     def incoming_path(self, token: str) -> Path:
         return self._incoming / _checked(token)
+
+    def upload_folder(self, upload_id: str) -> Path:
+        return self.uploads_folder / _checked(upload_id)
+
+    def part_path(self, upload_id: str, part_id: str) -> Path:
+        return self.upload_folder(upload_id) / _checked(part_id)
+
+    def joined_path(self, upload_id: str) -> Path:
+        return self.upload_folder(upload_id) / "joined"
 
     def job_folder(self, job_id: str) -> Path:
         return self.jobs_folder / _checked(job_id)
@@ -46,6 +58,9 @@ class Blobs:
 
     def remove_file(self, file_id: str) -> None:
         self._disk.remove(self.file_path(file_id))
+
+    def remove_upload(self, upload_id: str) -> None:
+        self._disk.remove_folder(self.upload_folder(upload_id))
 
     def remove_job(self, job_id: str) -> None:
         """Remove the job's plan, segments and leftovers; its result files stay."""

@@ -1,21 +1,31 @@
 """Files: what is known of them. A row never says more than the bytes on disk can keep.
 
-Bytes come before their row. A deleted file leaves its row as a tombstone until its bytes are
+Bytes come before their row. A deleted file leaves its row as a tombstone long after its bytes are
 removed, so that a list can be continued after it; no other verb sees it.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, exists, insert, select, true, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from overnight.domain.errors import NotFound
 from overnight.domain.file import FileStatus, StoredFile
 from overnight.store.jobs import is_live
 from overnight.store.paging import PageRequest, page_rows
-from overnight.store.tables import files, jobs
-
-_is_there = files.c.deleted_at.is_(None)
+from overnight.store.tables import files, is_present, jobs
 
 
 def add(tx: Connection, file: StoredFile) -> None:
@@ -38,7 +48,7 @@ def add(tx: Connection, file: StoredFile) -> None:
 
 def get(tx: Connection, file_id: str, tenant: str | None = None) -> StoredFile:
     """Raises `NotFound`, also when `tenant` is given and the file is somebody else's."""
-    row = tx.execute(select(files).where(files.c.id == file_id, _is_there)).one_or_none()
+    row = tx.execute(select(files).where(files.c.id == file_id, is_present)).one_or_none()
     if row is None or tenant not in (None, row.tenant):
         raise _not_found(file_id)
     return _to_file(row)
@@ -57,9 +67,32 @@ def page(
     `after` is the last id of the page before, and may have been deleted since. Raises
     `InvalidRequest` when it is no file of the tenant.
     """
-    condition = and_(_is_there, true() if purpose is None else files.c.purpose == purpose)
+    condition = and_(is_present, true() if purpose is None else files.c.purpose == purpose)
     rows, more = page_rows(tx, files, tenant, condition, PageRequest(after, limit, ascending))
     return [_to_file(row) for row in rows], more
+
+
+def count(tx: Connection, tenant: str) -> int:
+    """How many files the tenant has."""
+    query = select(func.count()).where(files.c.tenant == tenant, is_present)
+    return tx.scalar(query) or 0
+
+
+def same_bytes(
+    tx: Connection, tenant: str, purpose: str, sha256: str, now: float
+) -> StoredFile | None:
+    """The newest file of the tenant with these bytes, for this purpose, that lasts."""
+    lasts = or_(files.c.expires_at.is_(None), files.c.expires_at > now)
+    query = select(files).where(
+        files.c.tenant == tenant,
+        files.c.sha256 == sha256,
+        files.c.purpose == purpose,
+        files.c.status == FileStatus.READY.value,
+        is_present,
+        lasts,
+    )
+    row = tx.execute(query.order_by(files.c.created_at.desc()).limit(1)).one_or_none()
+    return None if row is None else _to_file(row)
 
 
 def complete(tx: Connection, file_id: str, size_bytes: int, sha256: str) -> None:
@@ -88,32 +121,40 @@ def is_file_in_use(tx: Connection, file_id: str) -> bool:
 def expired(tx: Connection, now: float) -> list[str]:
     """Ids of files whose time is up and that no live job reads."""
     read = exists().where(is_live(), jobs.c.input_file_id == files.c.id)
-    return list(tx.scalars(select(files.c.id).where(files.c.expires_at <= now, _is_there, ~read)))
+    return list(tx.scalars(select(files.c.id).where(files.c.expires_at <= now, is_present, ~read)))
 
 
 def stale_pending(tx: Connection, before: float) -> list[str]:
     """Ids of files announced before `before` whose bytes never came."""
     query = select(files.c.id).where(
-        files.c.status == FileStatus.PENDING.value, files.c.created_at < before, _is_there
+        files.c.status == FileStatus.PENDING.value, files.c.created_at < before, is_present
     )
     return list(tx.scalars(query))
 
 
 def purgeable(tx: Connection, now: float, older_than_seconds: float) -> list[str]:
     """Ids of tombstones at least that old, whose bytes can go."""
-    return list(
-        tx.scalars(select(files.c.id).where(files.c.deleted_at <= now - older_than_seconds))
-    )
+    is_due = and_(files.c.deleted_at <= now - older_than_seconds, files.c.purged_at.is_(None))
+    return list(tx.scalars(select(files.c.id).where(is_due)))
 
 
-def purged(tx: Connection, file_ids: Sequence[str]) -> None:
-    """Remove the tombstones of files whose bytes are gone."""
+def purged(tx: Connection, file_ids: Sequence[str], now: float) -> None:
+    """Of tombstones whose bytes are gone keep no more than a list needs to go on after them."""
     for file_id in file_ids:
-        tx.execute(delete(files).where(files.c.id == file_id, ~_is_there))
+        tx.execute(
+            update(files)
+            .where(files.c.id == file_id, ~is_present)
+            .values(purged_at=now, name="", sha256=None)
+        )
+
+
+def forget_tombstones(tx: Connection, before: float) -> None:
+    """Remove the rows of files whose bytes went before then."""
+    tx.execute(delete(files).where(files.c.deleted_at < before, files.c.purged_at < before))
 
 
 def _change(tx: Connection, file_id: str, **changes: object) -> None:
-    changed = tx.execute(update(files).where(files.c.id == file_id, _is_there).values(changes))
+    changed = tx.execute(update(files).where(files.c.id == file_id, is_present).values(changes))
     if not changed.rowcount:
         raise _not_found(file_id)
 

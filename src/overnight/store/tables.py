@@ -164,12 +164,48 @@ files: Final = Table(
     Column("expires_at", Float),
     Column("lines", BigInteger),
     Column("status", Text, nullable=False),
-    # A deleted file's row stays until its bytes are gone, so that paging can go on after it.
+    # A deleted file's row outlives its bytes by far, so that paging can go on after it.
     Column("deleted_at", Float),
+    Column("purged_at", Float),
 )
 Index("files_of_tenant", files.c.tenant, files.c.created_at, files.c.id)
 Index("files_expiring", files.c.expires_at, sqlite_where=files.c.expires_at.is_not(None))
 Index("files_deleted", files.c.deleted_at, sqlite_where=files.c.deleted_at.is_not(None))
+is_present: Final = files.c.deleted_at.is_(None)
+Index("files_present", files.c.tenant, files.c.sha256, sqlite_where=is_present)
+
+uploads: Final = Table(
+    "uploads",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("file_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("parts_max", Integer),
+    Column("checksum", Text),
+    Column("lifetime_seconds", Integer),
+    Column("status", Text, nullable=False),
+    # Null until the order is settled.
+    Column("part_ids", Text),
+    Column("sha256", Text),
+)
+is_ended_upload: Final = uploads.c.status.not_in(["pending", "joining"])
+
+upload_parts: Final = Table(
+    "upload_parts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("upload_id", Text, ForeignKey("uploads.id"), nullable=False),
+    Column("number", Integer),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+Index("parts_of_upload", upload_parts.c.upload_id, upload_parts.c.number, unique=True)
 
 api_keys: Final = Table(
     "api_keys",

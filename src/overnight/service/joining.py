@@ -1,0 +1,154 @@
+"""Makes one file of an upload's parts, on no more disk than they take already.
+
+The first part becomes the file and the others are appended to it, each removed once what it held is
+durable there. As they go in order, the parts that are left tell how far a join came that broke
+off, so it can be gone on with after a crash.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+from overnight.domain.errors import Corrupt, Unavailable
+from overnight.domain.upload import Part, Upload
+from overnight.seams import AppendFile, Disk, ReadFile, Threads
+from overnight.store.blobs import Blobs
+
+T = TypeVar("T")
+
+_BLOCK_BYTES: Final = 4 * 1024 * 1024
+"""Read, hashed and written at a time."""
+_SYNC_BYTES: Final = 64 * 1024 * 1024
+"""Copied between two syncs, so that not each of many small parts has to wait for its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """Of all parts in their order, in lower-case hex; md5 only where it was asked for."""
+
+    sha256: str
+    md5: str | None = None
+
+
+class Joining:
+    """All disk work is done in `thread`, a block at a time, so that joins take turns."""
+
+    def __init__(self, blobs: Blobs, disk: Disk, thread: Threads) -> None:
+        self._blobs = blobs
+        self._disk = disk
+        self._thread = thread
+
+    async def digests(self, parts: Sequence[Part], *, with_md5: bool) -> Digests:
+        """Raises `Corrupt` and `Unavailable`."""
+        if len(parts) == 1 and not with_md5:
+            return Digests(parts[0].sha256)
+        hashes = [hashlib.sha256()]
+        if with_md5:
+            hashes.append(hashlib.md5(usedforsecurity=False))
+        for part in parts:
+            async for block in self._blocks(part):
+                await self._run(partial(_update, hashes, block))
+        return Digests(*(each.hexdigest() for each in hashes))
+
+    async def join(self, upload: Upload, parts: Sequence[Part]) -> None:
+        """Leave the file durably in its place; may be done again, whatever ended the last time.
+
+        Raises `Unavailable` when the disk is full or fails: once it does not, do it again.
+        """
+        if await self._run(lambda: self._is_joined(upload)):
+            return
+        joined = self._blobs.joined_path(upload.id)
+        done = await self._run(lambda: self._begin(upload, parts))
+        length = sum(part.bytes for part in parts[:done])
+        file = await self._run(lambda: self._go_on(joined, length))
+        try:
+            await self._append(file, parts[done:])
+        finally:
+            await self._run(file.close)
+        await self._run(lambda: self._disk.publish(joined, self._blobs.file_path(upload.file_id)))
+
+    async def _append(self, file: AppendFile, parts: Sequence[Part]) -> None:
+        copied: list[Part] = []
+        unsynced = 0
+        for part in parts:
+            async for block in self._blocks(part):
+                await self._run(partial(file.append, [block]))
+            copied.append(part)
+            unsynced += part.bytes
+            if unsynced >= _SYNC_BYTES:
+                await self._run(partial(self._release, file, copied))
+                copied, unsynced = [], 0
+        await self._run(partial(self._release, file, copied))
+
+    def _release(self, file: AppendFile, copied: Sequence[Part]) -> None:
+        file.datasync()
+        for part in copied:
+            self._disk.remove(self._path(part))
+
+    def _begin(self, upload: Upload, parts: Sequence[Part]) -> int:
+        """How many parts are in the file; at least the first, which becomes it."""
+        there = set(self._disk.list_folder(self._blobs.upload_folder(upload.id)))
+        done = sum(part.id not in there for part in parts)
+        if any(part.id in there for part in parts[:done]):
+            raise Corrupt(f"Parts of {upload.id} are missing.")
+        joined = self._blobs.joined_path(upload.id)
+        if not parts and joined.name not in there:
+            self._disk.make_folder(joined.parent)
+            self._disk.create(joined).close()
+        elif parts and not done:
+            self._disk.publish(self._path(parts[0]), joined)
+            return 1
+        return done
+
+    def _go_on(self, joined: Path, length: int) -> AppendFile:
+        if self._size(joined) < length:
+            raise Corrupt(f"What was joined of {joined.parent.name} is shorter than its parts.")
+        return self._disk.extend(joined, length)
+
+    def _is_joined(self, upload: Upload) -> bool:
+        """A crash came between the rename and the row."""
+        try:
+            return self._size(self._blobs.file_path(upload.file_id)) == upload.bytes
+        except FileNotFoundError:
+            return False
+
+    def _size(self, path: Path) -> int:
+        file = self._disk.open(path)
+        size = file.size()
+        file.close()
+        return size
+
+    async def _blocks(self, part: Part) -> AsyncIterator[bytes]:
+        file = await self._run(lambda: self._disk.open(self._path(part)))
+        try:
+            for offset in range(0, part.bytes, _BLOCK_BYTES):
+                length = min(_BLOCK_BYTES, part.bytes - offset)
+                yield await self._run(partial(_read, file, part, offset, length))
+        finally:
+            file.close()
+
+    def _path(self, part: Part) -> Path:
+        return self._blobs.part_path(part.upload_id, part.id)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        try:
+            return await self._thread.run(work)
+        except FileNotFoundError as error:
+            raise Corrupt(f"{Path(error.filename).name} of an upload is missing.") from error
+        except OSError as error:
+            raise Unavailable(f"The upload can not be stored: {error.strerror}.") from error
+
+
+def _update(hashes: Sequence["hashlib._Hash"], block: bytes) -> None:
+    for each in hashes:
+        each.update(block)
+
+
+def _read(file: ReadFile, part: Part, offset: int, length: int) -> bytes:
+    block = file.read_at(offset, length)
+    if len(block) != length:
+        raise Corrupt(f"{part.id} has not the {part.bytes} bytes it was stored with.")
+    return block
