@@ -7,12 +7,12 @@ the only shape on every route, the framework's own errors included.
 """
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 from starlette.types import ExceptionHandler
 
 from overnight.domain import errors
@@ -39,6 +39,8 @@ _CODE_OF_STATUS: Final[Mapping[int, str]] = {
     422: "invalid_value",
 }
 
+_WHAT_THERE_IS: Final = "The API is under /v1: /v1/files, /v1/uploads and /v1/batches."
+_PATH_TOLD_MAX: Final = 200
 _RETRY_AFTER_SECONDS: Final = 5
 
 
@@ -80,12 +82,27 @@ async def _on_our_error(_: Request, error: Exception) -> Response:
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  registered for nothing else
     status = error.status_code
-    path = request.scope.get("state", {}).get("asked_path", request.url.path)
-    message = str(error.detail)
-    if status in (404, 405):
-        message = f"{HTTPStatus(status).phrase}: {request.method} {path}. The API is under /v1."
+    path = request.scope.get("state", {}).get("asked_path", request.url.path)[:_PATH_TOLD_MAX]
+    message, headers = str(error.detail), dict(error.headers or {})
+    if status == 404:
+        message = f"There is no {request.method} {path}. {_WHAT_THERE_IS}"
+    elif status == 405:
+        headers["allow"] = allowed = ", ".join(_methods(request))
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
+        message = f"{request.method} is not for {path}; what is: {allowed}."
     body = fault_body(status, message, code=_CODE_OF_STATUS.get(status, "http_error"))
-    return JSONResponse(body, status, error.headers)
+    return JSONResponse(body, status, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """All that the path takes: a route knows only its own."""
+    methods = {"OPTIONS"}
+    for route in request.app.routes:
+        match, _ = route.matches(request.scope)
+        if match is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 async def _on_disconnect(_: Request, __: Exception) -> Response:
@@ -96,7 +113,8 @@ async def _on_disconnect(_: Request, __: Exception) -> Response:
 async def _on_surprise(request: Request, _: Exception) -> Response:
     request_id = request.scope.get("state", {}).get("request_id")
     message = f"Something broke on our side; the log names it by the request id {request_id}."
-    return JSONResponse(fault_body(500, message, code="internal_error"), 500)
+    body = fault_body(500, message, code="internal_error")
+    return JSONResponse(body, 500, {"x-should-retry": "false"})
 
 
 HANDLERS: Final[Mapping[type[Exception], ExceptionHandler]] = {

@@ -6,6 +6,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from overnight.seams import Chance
 
 
+def new_request_id(chance: Chance) -> str:
+    return f"req_{chance.token(24)}"
+
+
 class RequestIds:
     """ASGI layer: sets `state["request_id"]` and answers with it as `x-request-id`."""
 
@@ -17,7 +21,7 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = f"req_{self._chance.token(24)}"
+        request_id = new_request_id(self._chance)
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from overnight.api.protocol import protocol_class
+from overnight.seams import Chance
+
 GRACE_SECONDS = 5
 
 
@@ -18,10 +21,15 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Answer requests until `stop` is set, then end those under way."""
+async def serve(app: ASGIApp, listener: socket.socket, stop: asyncio.Event, chance: Chance) -> None:
+    """Answer requests until `stop` is set, then end those under way.
+
+    `chance` makes the ids of requests that are too broken to reach the application.
+    """
     config = uvicorn.Config(
         app,
+        http=protocol_class(chance),
+        ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -34,3 +42,6 @@ async def serve(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> N
         await stop.wait()
         server.should_exit = True
         await serving
+    if late := server.server_state.tasks:
+        # Cancelled after the grace: each still says so and lets go of what it holds.
+        await asyncio.wait(late)
