@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from overnight import __version__
 from overnight.api.faults import HANDLERS, fault_reply
-from overnight.domain.errors import InvalidRequest
+from overnight.api.validation import refusal
 
 Responses = dict[int | str, dict[str, Any]]
 """FastAPI's own type for what a route may answer."""
@@ -37,5 +37,4 @@ def application(title: str) -> FastAPI:
 async def _on_invalid_query(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for nothing else
     first = error.errors()[0]
-    param = ".".join(str(part) for part in first["loc"][1:])
-    return fault_reply(InvalidRequest(f"'{param}': {first['msg']}.", param=param))
+    return fault_reply(refusal(first, first["loc"][1:]))

@@ -1,28 +1,21 @@
 """JSON bodies: what clients may send, and reading it with errors that name the field."""
 
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
+from overnight.api.validation import refusal
 from overnight.domain.errors import InvalidRequest, LimitExceeded
 
 _BODY_BYTES_MAX: Final = 1024 * 1024
 
-_CODES: Final = {
-    "missing": "missing_required_parameter",
-    "json_invalid": "invalid_json",
-    "string_type": "invalid_type",
-    "int_type": "invalid_type",
-    "dict_type": "invalid_type",
-    "model_type": "invalid_type",
-}
-
 
 class Body(BaseModel):
-    """Keys we do not know are other versions of the SDKs' and mean nothing."""
+    """Types are taken as they are: a number in a string is no number. Keys we do not know are
+    other versions of the SDKs' and mean nothing."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
 
 class ExpiresAfter(Body):
@@ -32,18 +25,23 @@ class ExpiresAfter(Body):
     seconds: int = Field(ge=3600, le=2_592_000)
 
 
+FileId = Annotated[str, Field(examples=["file-3b2f0c9d8e7a6f5b4c3d2e1f"])]
+Endpoint = Annotated[str, Field(examples=["/v1/chat/completions"])]
+Window = Annotated[str, Field(examples=["24h"])]
+
+
 class CreateBatch(Body):
-    input_file_id: str
-    endpoint: str
-    completion_window: str | None = None
+    input_file_id: FileId
+    endpoint: Endpoint
+    completion_window: Window | None = None
     metadata: dict[str, str] | None = None
     output_expires_after: ExpiresAfter | None = None
 
 
 class CreateBatchJob(Body):
-    input_file_id: str
-    endpoint: str
-    completion_window: str | None = None
+    input_file_id: FileId
+    endpoint: Endpoint
+    completion_window: Window | None = None
     priority: int | None = Field(default=None, ge=-1000, le=1000)
 
 
@@ -57,7 +55,11 @@ async def read_bounded(request: Request) -> bytes:
     async for piece in request.stream():
         length += len(piece)
         if length > _BODY_BYTES_MAX:
-            raise LimitExceeded(f"This body may have at most {_BODY_BYTES_MAX} bytes.")
+            raise LimitExceeded(
+                f"The body is larger than {_BODY_BYTES_MAX:,} bytes; "
+                "what is large is uploaded as a file.",
+                code="request_too_large",
+            )
         pieces.append(piece)
     return b"".join(pieces)
 
@@ -65,23 +67,16 @@ async def read_bounded(request: Request) -> bytes:
 async def read_json(request: Request, model: type[B]) -> B:
     """Raises `InvalidRequest` naming the first field that is wrong; ignores the Content-Type."""
     body = await read_bounded(request)
+    if not body.strip():
+        raise InvalidRequest("The body is empty; send a JSON object.", code="invalid_json")
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise invalid(error) from error
+        first = error.errors(include_url=False)[0]
+        raise refusal(first, first["loc"]) from error
 
 
-def invalid(error: ValidationError) -> InvalidRequest:
-    first = error.errors(include_url=False, include_input=False)[0]
-    param = ".".join(str(part) for part in first["loc"]) or None
-    code = _CODES.get(first["type"])
-    if code == "missing_required_parameter":
-        return InvalidRequest(f"Missing required parameter: '{param}'.", param=param, code=code)
-    what = f"'{param}': " if param else "The body: "
-    return InvalidRequest(f"{what}{first['msg']}.", param=param, code=code)
-
-
-def documented(model: type[BaseModel]) -> dict[str, object]:
+def documented(model: type[BaseModel]) -> dict[str, Any]:
     """`openapi_extra` for a route that reads `model` itself."""
-    schema = model.model_json_schema()
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
