@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import Connection
 
 from overnight.domain.job import Counts
-from overnight.store import files, jobs, shards, workers
+from overnight.store import files, jobs, shards, uploads, workers
 from overnight.store.shards import Progress
 from support.store import Store, claim_one, settlement, start_job
 
-TABLES = ("jobs", "job_log", "shards", "chosen", "files")
+TABLES = ("jobs", "job_log", "shards", "chosen", "files", "uploads")
 
 
 def plan_of(store: Store, verb: Callable[..., object], *args: object) -> list[str]:
@@ -69,6 +69,14 @@ def pass_jobs_on(tx: Connection) -> None:
         lambda tx: files.expired(tx, 2_000.0),
         lambda tx: files.purgeable(tx, 2_000.0, 600.0),
         lambda tx: files.page(tx, "local", None, None, 10),
+        lambda tx: files.count(tx, "local"),
+        lambda tx: files.same_bytes(tx, "local", "batch", "ab", 2_000.0),
+        lambda tx: files.forget_tombstones(tx, 2_000.0),
+        lambda tx: uploads.arrived(tx, "upload_a", besides=1),
+        lambda tx: uploads.parts(tx, "upload_a"),
+        lambda tx: uploads.expire(tx, 2_000.0, 1_000.0),
+        uploads.clearable,
+        lambda tx: uploads.forget_ended(tx, 2_000.0),
     ],
 )
 def test_nothing_reads_a_whole_table(store: Store, work: Callable[[Connection], object]) -> None:

@@ -193,6 +193,7 @@ uploads: Final = Table(
     Column("part_ids", Text),
     Column("sha256", Text),
 )
+Index("uploads_expiring", uploads.c.expires_at)
 is_ended_upload: Final = uploads.c.status.not_in(["pending", "joining"])
 
 upload_parts: Final = Table(

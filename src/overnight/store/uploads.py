@@ -102,19 +102,18 @@ def cancel(tx: Connection, upload_id: str) -> None:
 
 def expire(tx: Connection, now: float, joining_before: float) -> None:
     """End what is past its time; what is being joined, if that was before `joining_before`."""
-    is_late = or_(
-        and_(uploads.c.status == UploadStatus.PENDING.value, uploads.c.expires_at <= now),
-        and_(
-            uploads.c.status == UploadStatus.JOINING.value, uploads.c.expires_at <= joining_before
-        ),
+    is_pending = uploads.c.status == UploadStatus.PENDING.value
+    is_stuck = and_(
+        uploads.c.status == UploadStatus.JOINING.value, uploads.c.expires_at <= joining_before
     )
+    is_late = and_(uploads.c.expires_at <= now, or_(is_pending, is_stuck))
     tx.execute(update(uploads).where(is_late).values(status=UploadStatus.EXPIRED.value))
 
 
 def clearable(tx: Connection) -> list[str]:
     """Ids of uploads that have ended and still have parts."""
-    has_parts = exists().where(upload_parts.c.upload_id == uploads.c.id)
-    return list(tx.scalars(select(uploads.c.id).where(is_ended_upload, has_parts)))
+    of_parts = select(upload_parts.c.upload_id).distinct()
+    return list(tx.scalars(select(uploads.c.id).where(uploads.c.id.in_(of_parts), is_ended_upload)))
 
 
 def cleared(tx: Connection, upload_ids: Sequence[str]) -> None:

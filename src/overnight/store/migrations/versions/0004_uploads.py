@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("sha256", sa.Text),
         sa.PrimaryKeyConstraint("id", name="pk_uploads"),
     )
+    op.create_index("uploads_expiring", "uploads", ["expires_at"])
     op.create_table(
         "upload_parts",
         sa.Column("id", sa.Text, nullable=False),
