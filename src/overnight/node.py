@@ -17,7 +17,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -29,6 +29,9 @@ from overnight.settings import Assignment, Settings
 from overnight.store import lanes, workers
 from overnight.store.blobs import Blobs
 from overnight.store.database import Database
+
+if TYPE_CHECKING:
+    from overnight.service.webhooks.courier import CourierOptions
 
 DATABASE_NAME: Final = "overnight.sqlite3"
 SECRET_NAME: Final = "secret"  # noqa: S105  a file name
@@ -110,16 +113,27 @@ class Node:
     async def clerk(self, stop: asyncio.Event) -> None:
         from overnight.service.clerk import Clerk, ClerkOptions  # noqa: PLC0415
         from overnight.service.intake import IntakeOptions  # noqa: PLC0415
+        from overnight.service.webhooks.deliverer import DelivererOptions  # noqa: PLC0415
 
         settings = self.settings
         database = self.database()
         await self._take_over(database)
         options = ClerkOptions(
             intake=IntakeOptions(settings.limits.line_rules(None)),
+            deliverer=DelivererOptions(
+                courier=self._courier_options(),
+                give_up_seconds=settings.webhooks.give_up_seconds,
+            ),
             lease_seconds=settings.lease_seconds,
         )
         await Clerk(self.id, database, self.blobs, self.seams, options).run(stop)
         await database.close()
+
+    def _courier_options(self) -> "CourierOptions":
+        from overnight.service.webhooks.courier import CourierOptions  # noqa: PLC0415
+
+        webhooks = self.settings.webhooks
+        return CourierOptions(webhooks.allow_private, webhooks.timeout_seconds)
 
     async def api(self, listener: socket.socket, stop: asyncio.Event) -> None:
         from overnight.api.app import ApiOptions, Services, create_app  # noqa: PLC0415
@@ -129,6 +143,8 @@ class Node:
         from overnight.service.jobs import DEFAULT_ENDPOINTS, Jobs, JobsOptions  # noqa: PLC0415
         from overnight.service.keyring import Keyring  # noqa: PLC0415
         from overnight.service.part_uploads import PartUploads  # noqa: PLC0415
+        from overnight.service.webhooks.courier import Courier  # noqa: PLC0415
+        from overnight.service.webhooks.endpoints import Webhooks  # noqa: PLC0415
 
         settings, seams = self.settings, self.seams
         database = self.database()
@@ -151,11 +167,13 @@ class Node:
         )
         keys = (key.get_secret_value() for key in settings.api_keys)
         keyring = Keyring(database, seams.clock, keys)
+        courier = Courier(seams, self._courier_options())
         app = create_app(
             Services(
                 files=files,
                 part_uploads=part_uploads,
                 jobs=jobs,
+                webhooks=Webhooks(database, seams, courier, settings.webhooks.endpoints_max),
                 health=Health(database, self.blobs, seams),
                 keyring=keyring,
                 chance=seams.chance,

@@ -44,7 +44,10 @@ class Chance(Protocol):
 
 
 class Connect(Protocol):
-    """Opens a TCP (or TLS) connection; raises `OSError` when it can not."""
+    """Opens a TCP (or TLS) connection; raises `OSError` when it can not.
+
+    `server_name` is whom the certificate must name, if that is not `host`.
+    """
 
     async def __call__(
         self,
@@ -52,7 +55,14 @@ class Connect(Protocol):
         host: str,
         port: int,
         tls: ssl.SSLContext | None,
+        server_name: str | None = None,
     ) -> None: ...
+
+
+class Resolve(Protocol):
+    """All addresses of a host, in the order to try them; raises `OSError` when there is none."""
+
+    async def __call__(self, host: str, port: int) -> list[str]: ...
 
 
 class AppendFile(Protocol):
@@ -138,14 +148,25 @@ class SystemChance:
 
 
 async def connect_tcp(
-    factory: Callable[[], asyncio.Protocol], host: str, port: int, tls: ssl.SSLContext | None
+    factory: Callable[[], asyncio.Protocol],
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None,
+    server_name: str | None = None,
 ) -> None:
     """`Connect` over the real network, without Nagle's delay."""
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_connection(factory, host, port, ssl=tls)
+    name = server_name if tls else None
+    transport, _ = await loop.create_connection(factory, host, port, ssl=tls, server_hostname=name)
     raw = transport.get_extra_info("socket")
     if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+async def resolve_host(host: str, port: int) -> list[str]:
+    """`Resolve` as the system does it."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
 
 
 class SystemAppendFile:
@@ -279,3 +300,4 @@ class Seams:
     disk: Disk = field(default_factory=SystemDisk)
     threads: Callable[[str], Threads] = OneThread
     """Makes the thread of the given name; each user has its own."""
+    resolve: Resolve = resolve_host

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from overnight.api.app import ApiOptions, routing
 from overnight.domain.api_key import ApiKey, digest_of
+from overnight.service.webhooks.courier import CourierOptions
 from overnight.store import keys as key_rows
 from support.api_server import ApiServer, Reply, form
 
@@ -22,6 +23,7 @@ OWNER, STRANGER = ({"authorization": f"Bearer {key}"} for key in ("one", "two"))
 UNKNOWN: Mapping[str, str] = {
     "file_id": "file-000000000000000000000000",
     "batch_id": "batch_000000000000000000000000",
+    "webhook_endpoint_id": "we_000000000000000000000000",
     "upload_id": "upload_000000000000000000000000",
     "multipart": "upload_000000000000000000000000 file-000000000000000000000000",
 }
@@ -52,11 +54,18 @@ def a_multipart(server: ApiServer) -> str:
     return f"{made.at('upload_id')} {made.at('file_id')}"
 
 
+def a_webhook(server: ApiServer) -> str:
+    """To a URL that answers."""
+    wish = {"name": "a", "url": f"{server.base_url}/healthz", "event_types": ["batch.failed"]}
+    return str(server.post_json("/openai/v1/webhook_endpoints", wish, OWNER).at("id"))
+
+
 MAKERS: Mapping[str, Callable[[ApiServer], str]] = {
     "file_id": a_file,
     "batch_id": a_batch,
     "upload_id": an_upload,
     "multipart": a_multipart,
+    "webhook_endpoint_id": a_webhook,
 }
 """What a parameter of a path names, made for `OWNER`."""
 
@@ -81,6 +90,11 @@ BODIES: Mapping[str, Callable[[Mapping[str, str]], object]] = {
     "POST /openai/v1/uploads/{upload_id}/complete": lambda _: {"part_ids": []},
     "POST /together/v1/files/multipart/complete": _completed,
     "POST /together/v1/files/multipart/abort": _aborted,
+    "POST /openai/v1/webhook_endpoints/{webhook_endpoint_id}": lambda _: {"name": "b"},
+    "POST /openai/v1/webhook_endpoints/{webhook_endpoint_id}/rotate_secret": lambda _: {"_": 0},
+    "POST /openai/v1/webhook_endpoints/{webhook_endpoint_id}/test": (
+        lambda _: {"event_type": "batch.failed"}
+    ),
 }
 """Of routes that take ids in their body, or can do nothing without one."""
 
@@ -105,6 +119,9 @@ WITHOUT_IDS = {
     "POST /together/v1/files/multipart/initiate",
     "GET /openai/v1/batches",
     "GET /together/v1/batches",
+    "POST /openai/v1/webhook_endpoints",
+    "GET /openai/v1/webhook_endpoints",
+    "GET /openai/v1/webhook_event_types",
 }
 
 
@@ -141,7 +158,8 @@ def endpoints(routes: list[BaseRoute], prefix: str = "") -> Iterator[Endpoint]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with ApiServer(tmp_path_factory.mktemp("api"), api_keys=("one", "two")) as running:
+    folder, private = tmp_path_factory.mktemp("api"), CourierOptions(allow_private=True)
+    with ApiServer(folder, api_keys=("one", "two"), courier=private) as running:
         yield running
 
 

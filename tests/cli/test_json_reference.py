@@ -8,6 +8,7 @@ import pytest
 
 from overnight.cli.results import Results
 from overnight.client.views import STATUSES, FileView, JobView, LineFault
+from overnight.client.webhooks import DeliveryView, WebhookView
 from overnight.domain.api_key import ApiKey
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "json.md").read_text()
@@ -30,6 +31,8 @@ def section(heading: str) -> str:
         ("A fault", LineFault),
         ("Results", Results),
         ("A key", ApiKey),
+        ("A webhook", WebhookView),
+        ("A delivery", DeliveryView),
     ],
 )
 def test_fields(heading: str, printed: type) -> None:

@@ -29,6 +29,8 @@ from overnight.service.health import Health
 from overnight.service.jobs import Jobs, JobsOptions
 from overnight.service.keyring import Keyring
 from overnight.service.part_uploads import PartUploads
+from overnight.service.webhooks.courier import Courier, CourierOptions
+from overnight.service.webhooks.endpoints import Webhooks
 from overnight.store.blobs import Blobs
 from overnight.store.database import Database
 from overnight.store.migrate import migrate
@@ -66,6 +68,7 @@ class ApiServer:
     dialect: Dialect = Dialect.OPENAI
     files: FilesOptions = field(default_factory=lambda: FilesOptions(secret=b"s" * 32))
     public_url: str | None = None
+    courier: CourierOptions = field(default_factory=CourierOptions)
     seams: Seams = field(default_factory=Seams)
 
     def __enter__(self) -> Self:
@@ -100,7 +103,10 @@ class ApiServer:
         jobs = Jobs(self.database, self.seams, JobsOptions())
         health = Health(self.database, self.blobs, self.seams)
         keyring = Keyring(self.database, self.seams.clock, self.api_keys)
-        self.services = Services(files, part_uploads, jobs, health, keyring, self.seams.chance)
+        webhooks = Webhooks(self.database, self.seams, Courier(self.seams, self.courier), 20)
+        self.services = Services(
+            files, part_uploads, jobs, webhooks, health, keyring, self.seams.chance
+        )
         app = create_app(self.services, ApiOptions(self.public_url, self.dialect))
         self._ready.set()
         await serve(app, listener, self._stop, self.seams.chance)

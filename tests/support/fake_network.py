@@ -99,6 +99,7 @@ class FakeNetwork:
         host: str,
         port: int,
         tls: ssl.SSLContext | None,
+        server_name: str | None = None,
     ) -> None:
         await asyncio.sleep(0)
         upstream = self._upstreams[host]

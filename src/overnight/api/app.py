@@ -19,6 +19,7 @@ from overnight.api.request_ids import RequestIds
 from overnight.api.stopping import StoppingReplies
 from overnight.api.together import TogetherRoutes
 from overnight.api.uploads import Uploads
+from overnight.api.webhook_endpoints import WebhookEndpoints
 from overnight.domain.dialect import Dialect
 from overnight.domain.errors import Unavailable
 from overnight.seams import Chance
@@ -27,6 +28,7 @@ from overnight.service.health import Health
 from overnight.service.jobs import Jobs
 from overnight.service.keyring import Caller, Keyring
 from overnight.service.part_uploads import PartUploads
+from overnight.service.webhooks.endpoints import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Services:
     files: Files
     part_uploads: PartUploads
     jobs: Jobs
+    webhooks: Webhooks
     health: Health
     keyring: Keyring
     chance: Chance
@@ -67,6 +70,7 @@ def routing(services: Services, options: ApiOptions) -> Starlette:
     multipart = TogetherMultipart(files, parts, options.public_url)
     openai = OpenAiRoutes(files, jobs, uploads, OpenAiUploads(files, parts)).application()
     together = TogetherRoutes(files, jobs, uploads, multipart).application()
+    WebhookEndpoints(services.webhooks).add_to(openai)
     probes = Probes(services.health)
     root = Starlette(
         routes=[

@@ -28,9 +28,9 @@ _API_PATH: Final = re.compile(
     r"(?:/(?P<dialect>together|openai)(?:/deployments/[^/]+)?)?"
     r"(?P<version>(?:/v1){0,2})(?P<rest>/.*)?"
 )
-_BARE: Final = re.compile(r"/(files|batches|uploads)(/.*)?")
+_BARE: Final = re.compile(r"/(files|batches|uploads|webhook_endpoints)(/.*)?|/webhook_event_types")
 _TOGETHER_ONLY: Final = re.compile(r"/files/(upload|multipart/\w+|[^/]+/preprocess)")
-_OPENAI_ONLY: Final = re.compile(r"/uploads(/.*)?")
+_OPENAI_ONLY: Final = re.compile(r"/(uploads|webhook_endpoints)(/.*)?|/webhook_event_types")
 
 
 def api_path(path: str, headers: Headers, unsaid: Dialect = Dialect.OPENAI) -> str | None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from overnight.cli import files, jobs, keys
+from overnight.cli import files, jobs, keys, webhooks
 from overnight.cli.config import init, show
 from overnight.cli.demo import demo
 from overnight.cli.doctor import doctor
@@ -106,6 +106,16 @@ _group(
     create=keys.create,
     list=keys.list_keys,
     revoke=keys.revoke,
+)
+_group(
+    "webhooks",
+    "Have a server tell others when jobs end.",
+    create=webhooks.create,
+    list=webhooks.list_webhooks,
+    show=webhooks.show,
+    test=webhooks.try_out,
+    rotate=webhooks.rotate,
+    delete=webhooks.delete,
 )
 _group("config", "Look at the configuration, or begin one.", show=show, init=init)
 

@@ -20,6 +20,7 @@ from overnight.client.shapes import file_view, job_view
 from overnight.client.together import TogetherDialect
 from overnight.client.transport import Transport
 from overnight.client.views import FileView, JobView
+from overnight.client.webhooks import Webhooks
 
 __all__ = ["Client", "Retries", "Server"]
 
@@ -50,6 +51,11 @@ class Client:
 
     def close(self) -> None:
         self._transport.close()
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """Only servers that speak OpenAI's dialect have them."""
+        return Webhooks(self._transport)
 
     def upload(
         self, path: Path, *, name: str | None = None, on_bytes: Callable[[int], None] | None = None

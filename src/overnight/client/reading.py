@@ -38,6 +38,10 @@ class Fields:
     def items(self, name: str) -> list["Fields"]:
         return [Fields(item) for item in _list(self._values.get(name))]
 
+    def strings(self, name: str) -> list[str]:
+        """An array, without what is no string in it."""
+        return [item for item in _list(self._values.get(name)) if isinstance(item, str)]
+
     def texts(self, name: str) -> dict[str, str]:
         """An object of strings, such as metadata."""
         value = self._values.get(name)

@@ -45,6 +45,8 @@ class Target(msgspec.Struct, frozen=True):
     authority: str
     tls: ssl.SSLContext | None = None
     authorization: str | None = None
+    address: str | None = None
+    """Connected to in place of `host`, which is not resolved then."""
 
     @classmethod
     def parse(cls, url: str, api_key: str | None = None) -> "Target":
@@ -300,7 +302,8 @@ async def open_connection(
     connection = Connection(timeouts.idle_seconds, reply_bytes_max)
     try:
         async with asyncio.timeout(timeouts.connect_seconds):
-            await connect(lambda: connection, target.host, target.port, target.tls)
+            host = target.address or target.host
+            await connect(lambda: connection, host, target.port, target.tls, target.host)
     except TimeoutError:
         return Failure(
             FailureKind.CONNECT,

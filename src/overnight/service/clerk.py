@@ -1,15 +1,16 @@
-"""The clerk: validates new jobs, publishes finished ones, keeps house.
+"""The clerk: validates new jobs, publishes finished ones, keeps house, delivers events.
 
-All of it is work over whole files, done in steps of some ten milliseconds that take turns, so
-that neither a deadline nor a small job waits behind a large file. The lease and the house are
-kept beside that work, for a step may wait long for the disk.
+The first two are work over whole files, done in steps of some ten milliseconds that take turns,
+so that neither a deadline nor a small job waits behind a large file. The lease and the house are
+kept beside that work, for a step may wait long for the disk; and events are delivered beside it,
+for whoever receives them may let us wait.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
@@ -23,6 +24,7 @@ from overnight.service.finalizer import Publishing
 from overnight.service.intake import Intake, IntakeOptions
 from overnight.service.janitor import Janitor
 from overnight.service.lease import Lease
+from overnight.service.webhooks.deliverer import Deliverer, DelivererOptions
 from overnight.store import jobs, workers
 from overnight.store.blobs import Blobs
 from overnight.store.database import Database
@@ -59,6 +61,7 @@ class Work(Protocol):
 @dataclass(frozen=True, slots=True)
 class ClerkOptions:
     intake: IntakeOptions
+    deliverer: DelivererOptions = field(default_factory=DelivererOptions)
     lease_seconds: float = 15.0
 
 
@@ -77,6 +80,7 @@ class Clerk:
         self._lease = Lease(identity, "clerk", database, seams.clock, options.lease_seconds)
         self._thread = seams.threads("files")
         self._janitor = Janitor(database, blobs, seams, self._thread)
+        self._deliverer = Deliverer(database, seams, options.deliverer)
         self._works: deque[Work] = deque()
         self._waiting_for_room: list[JobClaim] = []
         self._room_at = 0.0
@@ -95,12 +99,15 @@ class Clerk:
 
     @asynccontextmanager
     async def _kept(self) -> AsyncIterator[None]:
-        """Keep lease and house inside; what ends one of them ends the block, as itself."""
+        """Keep lease and house and deliver inside; what ends one of them ends the block, as
+        itself.
+        """
         try:
             async with asyncio.TaskGroup() as tasks:
                 kept = [
                     tasks.create_task(self._lease.keep()),
                     tasks.create_task(self._keep_house()),
+                    tasks.create_task(self._deliverer.run()),
                 ]
                 yield
                 for task in kept:

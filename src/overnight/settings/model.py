@@ -114,6 +114,18 @@ class TimeoutSettings(_Frozen):
     """Between two pieces of one reply."""
 
 
+class WebhookSettings(_Frozen):
+    allow_private: bool = False
+    """Also send to this machine and private networks, and by plain HTTP. Whoever may create
+    webhooks can then make this service send to them."""
+    timeout_seconds: float = Field(default=15.0, ge=1, le=120)
+    """For one attempt to deliver, from the name of the host to the whole answer."""
+    give_up_seconds: float = Field(default=259_200.0, gt=0, allow_inf_nan=False)
+    """How long after its event a delivery that is not acknowledged is tried again."""
+    endpoints_max: int = Field(default=20, ge=1, le=1_000)
+    """Most webhooks of one tenant."""
+
+
 class Settings(_Frozen):
     """The effective configuration of a service. Frozen; `load` makes it."""
 
@@ -152,6 +164,7 @@ class Settings(_Frozen):
     limits: LimitSettings = LimitSettings()
     retry: RetrySettings = RetrySettings()
     timeouts: TimeoutSettings = TimeoutSettings()
+    webhooks: WebhookSettings = WebhookSettings()
 
     @field_validator("data_dir")
     @classmethod

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 from overnight.domain.errors import LeaseLost, NotFound
+from overnight.domain.event import Event
 from overnight.domain.job import (
     PUBLISHING,
     TERMINAL,
@@ -32,6 +33,7 @@ from overnight.domain.job import (
 )
 from overnight.domain.plan import ShardPlan
 from overnight.domain.request import Fault
+from overnight.store import webhooks
 from overnight.store.paging import PageRequest, page_rows
 from overnight.store.tables import is_begun, is_claimed, job_log, jobs, shards
 
@@ -156,15 +158,18 @@ def is_live() -> ColumnElement[bool]:
 def advance(tx: Connection, job_id: str, event: JobEvent, now: float, why: str = "") -> JobStatus:
     """Let `event` happen to the job; the only writer of a job's status.
 
-    Compares and sets, logs who came from where and `why`, and ends the clerk's claim, all in
-    this transaction. An event that leaves the status as it is writes nothing. Returns the new
-    status; raises `NotFound`, and `Conflict` when the event can not happen in this status.
+    Compares and sets, logs who came from where and `why`, ends the clerk's claim and, with the
+    job, posts to the webhooks that want to know, all in this transaction. An event that leaves
+    the status as it is writes nothing. Returns the new status; raises `NotFound`, and `Conflict`
+    when the event can not happen in this status.
     """
     while True:
-        found = tx.scalar(select(jobs.c.status).where(jobs.c.id == job_id))
+        found = tx.execute(
+            select(jobs.c.status, jobs.c.tenant).where(jobs.c.id == job_id)
+        ).one_or_none()
         if found is None:
             raise _not_found(job_id)
-        source = JobStatus(found)
+        source = JobStatus(found.status)
         target = next_status(source, event)
         if target is source:
             return source
@@ -185,6 +190,8 @@ def advance(tx: Connection, job_id: str, event: JobEvent, now: float, why: str =
             why=why,
         )
     )
+    if target in TERMINAL:
+        webhooks.post(tx, found.tenant, Event.of_end(job_id, target, now))
     return target
 
 

@@ -224,3 +224,55 @@ api_keys: Final = Table(
 )
 is_not_revoked: Final = api_keys.c.revoked_at.is_(None)
 Index("api_keys_by_name", api_keys.c.name, unique=True, sqlite_where=is_not_revoked)
+
+webhooks: Final = Table(
+    "webhooks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("event_types", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("old_secrets", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    # A deleted webhook's row stays, so that paging can go on after it.
+    Column("deleted_at", Float),
+)
+is_kept_webhook: Final = webhooks.c.deleted_at.is_(None)
+Index("webhooks_of_tenant", webhooks.c.tenant, webhooks.c.created_at, webhooks.c.id)
+
+webhook_deliveries: Final = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("webhook_id", Text, ForeignKey("webhooks.id"), nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    # Of the event.
+    Column("created_at", Float, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # Null once it was acknowledged or given up.
+    Column("next_at", Float),
+    Column("last_at", Float),
+    Column("last_status", Integer),
+    Column("last_error", Text),
+    Column("delivered_at", Float),
+)
+is_pending: Final = webhook_deliveries.c.next_at.is_not(None)
+Index(
+    "deliveries_pending",
+    webhook_deliveries.c.webhook_id,
+    webhook_deliveries.c.next_at,
+    sqlite_where=is_pending,
+)
+Index(
+    "deliveries_of_webhook",
+    webhook_deliveries.c.webhook_id,
+    webhook_deliveries.c.created_at,
+    webhook_deliveries.c.id,
+)
+Index("deliveries_by_age", webhook_deliveries.c.created_at)
