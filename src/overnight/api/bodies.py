@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
+from overnight.api.openapi import MODEL_REF
 from overnight.api.validation import refusal
 from overnight.domain.errors import InvalidRequest, LimitExceeded
 
@@ -78,5 +79,5 @@ async def read_json(request: Request, model: type[B]) -> B:
 
 def documented(model: type[BaseModel]) -> dict[str, Any]:
     """`openapi_extra` for a route that reads `model` itself."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema = model.model_json_schema(ref_template=MODEL_REF)
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

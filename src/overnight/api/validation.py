@@ -4,7 +4,7 @@ given and what would be right.
 Wording and codes are those of the OpenAI API, as its users and their programs know them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, Final
 
 from overnight.domain.errors import InvalidRequest
@@ -87,7 +87,7 @@ def _told(given: object) -> str:
             return "something else"
 
 
-def _measured(kind: str, given: Any) -> str:
-    if kind.startswith(("string", "too")):
+def _measured(kind: str, given: object) -> str:
+    if kind.startswith(("string", "too")) and isinstance(given, Sized):
         return f"{len(given):,}"
     return str(given)[:_GIVEN_MAX]
