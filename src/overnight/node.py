@@ -31,6 +31,7 @@ from overnight.store.blobs import Blobs
 from overnight.store.database import Database
 
 if TYPE_CHECKING:
+    from overnight.service.submission import JobsOptions
     from overnight.service.webhooks.courier import CourierOptions
 
 DATABASE_NAME: Final = "overnight.sqlite3"
@@ -135,12 +136,32 @@ class Node:
         webhooks = self.settings.webhooks
         return CourierOptions(webhooks.allow_private, webhooks.timeout_seconds)
 
+    def _jobs_options(self) -> "JobsOptions":
+        from overnight.service.submission import (  # noqa: PLC0415
+            DEFAULT_ENDPOINTS,
+            JobsOptions,
+            MetadataLimits,
+        )
+
+        settings, limits = self.settings, self.settings.limits
+        return JobsOptions(
+            endpoints=(*DEFAULT_ENDPOINTS, *settings.endpoints),
+            window_seconds=settings.completion_window_seconds,
+            any_window=settings.any_completion_window,
+            alive_max=limits.jobs_alive_max,
+            metadata=MetadataLimits(
+                pairs_max=limits.metadata_pairs_max,
+                key_max=limits.metadata_key_characters_max,
+                value_max=limits.metadata_value_characters_max,
+            ),
+        )
+
     async def api(self, listener: socket.socket, stop: asyncio.Event) -> None:
         from overnight.api.app import ApiOptions, Services, create_app  # noqa: PLC0415
         from overnight.api.server import serve  # noqa: PLC0415
         from overnight.service.files import Files, FilesOptions  # noqa: PLC0415
         from overnight.service.health import Health  # noqa: PLC0415
-        from overnight.service.jobs import DEFAULT_ENDPOINTS, Jobs, JobsOptions  # noqa: PLC0415
+        from overnight.service.jobs import Jobs  # noqa: PLC0415
         from overnight.service.keyring import Keyring  # noqa: PLC0415
         from overnight.service.part_uploads import PartUploads  # noqa: PLC0415
         from overnight.service.webhooks.courier import Courier  # noqa: PLC0415
@@ -157,14 +178,7 @@ class Node:
         )
         files = Files(database, self.blobs, seams, options)
         part_uploads = PartUploads(database, self.blobs, seams, options)
-        jobs = Jobs(
-            database,
-            seams,
-            JobsOptions(
-                endpoints=(*DEFAULT_ENDPOINTS, *settings.endpoints),
-                window_seconds=settings.completion_window_seconds,
-            ),
-        )
+        jobs = Jobs(database, seams, self._jobs_options())
         keys = (key.get_secret_value() for key in settings.api_keys)
         keyring = Keyring(database, seams.clock, keys)
         courier = Courier(seams, self._courier_options())

@@ -26,9 +26,10 @@ from overnight.domain.dialect import Dialect
 from overnight.seams import Seams
 from overnight.service.files import Files, FilesOptions
 from overnight.service.health import Health
-from overnight.service.jobs import Jobs, JobsOptions
+from overnight.service.jobs import Jobs
 from overnight.service.keyring import Keyring
 from overnight.service.part_uploads import PartUploads
+from overnight.service.submission import JobsOptions
 from overnight.service.webhooks.courier import Courier, CourierOptions
 from overnight.service.webhooks.endpoints import Webhooks
 from overnight.store.blobs import Blobs
@@ -67,6 +68,7 @@ class ApiServer:
     api_keys: tuple[str, ...] = ()
     dialect: Dialect = Dialect.OPENAI
     files: FilesOptions = field(default_factory=lambda: FilesOptions(secret=b"s" * 32))
+    jobs: JobsOptions = field(default_factory=JobsOptions)
     public_url: str | None = None
     courier: CourierOptions = field(default_factory=CourierOptions)
     seams: Seams = field(default_factory=Seams)
@@ -100,7 +102,7 @@ class ApiServer:
         files = Files(self.database, self.blobs, self.seams, self.files)
         part_uploads = PartUploads(self.database, self.blobs, self.seams, self.files)
         await files.clear_incoming()
-        jobs = Jobs(self.database, self.seams, JobsOptions())
+        jobs = Jobs(self.database, self.seams, self.jobs)
         health = Health(self.database, self.blobs, self.seams)
         keyring = Keyring(self.database, self.seams.clock, self.api_keys)
         webhooks = Webhooks(self.database, self.seams, Courier(self.seams, self.courier), 20)

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from overnight.api.openapi import MODEL_REF
 from overnight.api.validation import refusal
 from overnight.domain.errors import InvalidRequest, LimitExceeded
+from overnight.domain.request import MODEL_CHARACTERS_MAX
 
 _BODY_BYTES_MAX: Final = 1024 * 1024
 
@@ -43,6 +44,7 @@ class CreateBatchJob(Body):
     input_file_id: FileId
     endpoint: Endpoint
     completion_window: Window | None = None
+    model_id: str | None = Field(default=None, max_length=MODEL_CHARACTERS_MAX)
     priority: int | None = Field(default=None, ge=-1000, le=1000)
 
 

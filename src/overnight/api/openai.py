@@ -10,13 +10,15 @@ from overnight.api.application import answers, application
 from overnight.api.bodies import CreateBatch, documented, read_json
 from overnight.api.content import content_reply
 from overnight.api.part_uploads import OpenAiUploads
+from overnight.api.sending import replay_headers, sending_of
 from overnight.api.upload_shapes import CompleteUpload, CreateUpload, PartObject, UploadObject
 from overnight.api.uploads import Uploads
 from overnight.domain.dialect import Dialect
 from overnight.domain.errors import InvalidRequest
 from overnight.domain.job import Job
 from overnight.service.files import Files
-from overnight.service.jobs import Jobs, SubmitJob
+from overnight.service.jobs import Jobs
+from overnight.service.submission import SubmitJob
 
 LINE_RULES = "openai"
 LINE_RULES_HEADER: Final = "x-overnight-line-rules"
@@ -105,6 +107,7 @@ class OpenAiRoutes:
     async def submit(self, request: Request) -> Response:
         """Create a batch; answered before the file is looked at."""
         body = await read_json(request, CreateBatch)
+        lifetime = body.output_expires_after
         wish = SubmitJob(
             tenant=request.state.tenant,
             input_file_id=body.input_file_id,
@@ -112,8 +115,12 @@ class OpenAiRoutes:
             line_rules=_line_rules(request),
             completion_window=body.completion_window,
             metadata=body.metadata,
+            output_expires_after_seconds=None if lifetime is None else lifetime.seconds,
         )
-        return await self._batch(await self._jobs.submit(wish))
+        submitted = await self._jobs.submit(wish, sending_of(request))
+        reply = await self._batch(submitted.job)
+        reply.headers.update(replay_headers(submitted))
+        return reply
 
     async def list_batches(
         self,

@@ -9,6 +9,7 @@ from overnight.api.bodies import CreateBatchJob, documented, read_json
 from overnight.api.content import content_reply
 from overnight.api.openai_shapes import deleted_file
 from overnight.api.part_uploads import TogetherMultipart
+from overnight.api.sending import replay_headers, sending_of
 from overnight.api.upload_shapes import (
     AbortedMultipart,
     CompletedMultipart,
@@ -21,7 +22,8 @@ from overnight.api.uploads import Uploads
 from overnight.domain.dialect import Dialect
 from overnight.domain.job import Job
 from overnight.service.files import Files
-from overnight.service.jobs import Jobs, SubmitJob
+from overnight.service.jobs import Jobs
+from overnight.service.submission import SubmitJob
 
 LINE_RULES = "together"
 
@@ -114,11 +116,13 @@ class TogetherRoutes:
             endpoint=body.endpoint,
             line_rules=LINE_RULES,
             completion_window=body.completion_window,
+            model=body.model_id or None,
             priority=body.priority or 0,
         )
-        job = await self._jobs.submit(wish)
-        shape = shapes.batch_job(job, await self._jobs.waiting_for(job))
-        return JSONResponse(shapes.CreatedJob(job=shape), 201)
+        submitted = await self._jobs.submit(wish, sending_of(request))
+        waiting_for = await self._jobs.waiting_for(submitted.job)
+        created = shapes.created_job(submitted.job, waiting_for)
+        return JSONResponse(created, 201, replay_headers(submitted))
 
     async def list_batches(self, request: Request) -> Response:
         """A bare array of all of them: this API has no paging."""

@@ -8,7 +8,7 @@ can not read makes its whole list raise.
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import Final, Literal
+from typing import Final, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -68,6 +68,7 @@ class BatchJob(TypedDict):
 
 class CreatedJob(TypedDict):
     job: BatchJob
+    warning: NotRequired[str]
 
 
 class FileObject(TypedDict):
@@ -112,6 +113,18 @@ def batch_job(job: Job, waiting_for: str | None) -> BatchJob:
         "retries": job.counts.retries,
         "waiting_for": waiting_for,
     }
+
+
+def created_job(job: Job, waiting_for: str | None) -> CreatedJob:
+    """`warning` is for people, and printed by together's command line: what will keep the job
+    from running.
+    """
+    created = CreatedJob(job=batch_job(job, waiting_for))
+    if not job.input_bytes:
+        created["warning"] = "The input file is empty, so this batch will fail."
+    elif waiting_for is not None:
+        created["warning"] = f"This batch is {waiting_for}."
+    return created
 
 
 def file_object(file: StoredFile) -> FileObject:

@@ -141,8 +141,11 @@ class Job:
     completion_window: str = "24h"
     metadata: Mapping[str, str] | None = None
     model: str | None = None
-    """The model of all requests; None while unknown and when there are several."""
+    """The model of all requests, as asked for or as found; None while unknown and when there are
+    several."""
     priority: int = 0
+    output_expires_after_seconds: int | None = None
+    """From the making of the result files to their deletion; None keeps them."""
     total: int = 0
     counts: Counts = field(default_factory=Counts)
     output_file_id: str | None = None

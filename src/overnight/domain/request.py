@@ -27,6 +27,10 @@ FAULTS_MAX: Final = 1_000
 """Faults collected per file; validation stops looking for more."""
 
 
+MODEL_CHARACTERS_MAX: Final = 512
+"""Of a model's name, all of which are printable."""
+
+
 @dataclass(frozen=True, slots=True)
 class LineRules:
     """What a job demands of its lines; chosen by the dialect, known below the API only as this.

@@ -192,6 +192,7 @@ def _shard_result(row: shards.ShardRow) -> ShardResult:
 def _result_file(
     job: Job, file_id: str, kind: Literal["output", "error"], size: int, now: float
 ) -> StoredFile:
+    lifetime = job.output_expires_after_seconds
     return StoredFile(
         id=file_id,
         tenant=job.tenant,
@@ -199,6 +200,7 @@ def _result_file(
         purpose="batch_output",
         bytes=size,
         created_at=now,
+        expires_at=None if lifetime is None else now + lifetime,
         status=FileStatus.READY,
     )
 

@@ -1,53 +1,17 @@
 """Jobs: what the APIs call batches. Everything slow happens after the answer, in the clerk."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from overnight.domain.errors import Conflict, InvalidRequest, NotFound
-from overnight.domain.file import FileStatus, StoredFile
+from overnight.domain.errors import Conflict
 from overnight.domain.job import TERMINAL, Job, JobEvent, JobStatus
 from overnight.seams import Seams
-from overnight.service.files import BATCH_INPUT
+from overnight.service.submission import JobsOptions, Sending, Submission, SubmitJob, Submitted
 from overnight.service.waiting import Situation, why_waiting
-from overnight.store import files as file_rows
 from overnight.store import jobs as job_rows
 from overnight.store import lanes, shards, workers
 from overnight.store.database import Database
-
-WINDOW: Final = "24h"
-WINDOW_SECONDS: Final = 24 * 3600.0
-DEFAULT_ENDPOINTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
-
-_METADATA_PAIRS_MAX: Final = 16
-_METADATA_KEY_MAX: Final = 64
-_METADATA_VALUE_MAX: Final = 512
-
-
-@dataclass(frozen=True, slots=True)
-class JobsOptions:
-    """`endpoints` are the paths a job may be for, as the requests of its file name them.
-
-    `window_seconds` is how long a job has; clients know it only by its name, `24h`.
-    """
-
-    endpoints: tuple[str, ...] = DEFAULT_ENDPOINTS
-    window_seconds: float = WINDOW_SECONDS
-
-
-@dataclass(frozen=True, slots=True)
-class SubmitJob:
-    """A wish to run a file. `line_rules` names what its lines must hold; the dialect chooses."""
-
-    tenant: str
-    input_file_id: str
-    endpoint: str
-    line_rules: str
-    completion_window: str | None = None
-    metadata: Mapping[str, str] | None = None
-    priority: int = 0
 
 
 class Jobs:
@@ -59,19 +23,12 @@ class Jobs:
         self._chance = seams.chance
         self._options = options
 
-    async def submit(self, wish: SubmitJob) -> Job:
-        """Answers at once and never reads the file; raises `InvalidRequest`."""
-        self._check(wish)
+    async def submit(self, wish: SubmitJob, sending: Sending) -> Submitted:
+        """Answers at once and never reads the file; raises `InvalidRequest` and `Conflict`."""
+        submission = Submission(wish, sending, self._options)
         job_id = f"batch_{self._chance.token(24)}"
         now = self._clock.now()
-
-        def create(tx: Connection) -> Job:
-            file = _input_file(tx, wish)
-            deadline = now + self._options.window_seconds
-            job_rows.create(tx, _new_job(job_id, wish, file, now, deadline))
-            return job_rows.get(tx, job_id)
-
-        return await self._database.write(create)
+        return await self._database.write(lambda tx: submission.carry_out(tx, job_id, now))
 
     async def get(self, job_id: str, tenant: str | None) -> Job:
         """Raises `NotFound`."""
@@ -126,80 +83,3 @@ class Jobs:
             return {job_id: why for job_id, why in sentences.items() if why is not None}
 
         return await self._database.read(look)
-
-    def _check(self, wish: SubmitJob) -> None:
-        if wish.endpoint not in self._options.endpoints:
-            raise InvalidRequest(
-                f"'{wish.endpoint[:80]}' is not supported; "
-                f"supported are {', '.join(self._options.endpoints)}.",
-                param="endpoint",
-            )
-        if wish.completion_window not in (None, WINDOW):
-            raise InvalidRequest(
-                f"'{wish.completion_window[:80]}' is not supported; supported is '{WINDOW}'.",
-                param="completion_window",
-            )
-        _check_metadata(wish.metadata or {})
-
-
-def _check_metadata(metadata: Mapping[str, str]) -> None:
-    """The limits are those of the OpenAI API."""
-    if len(metadata) > _METADATA_PAIRS_MAX:
-        raise InvalidRequest(
-            f"Metadata has at most {_METADATA_PAIRS_MAX} pairs, this has {len(metadata)}.",
-            param="metadata",
-        )
-    for key, value in metadata.items():
-        if len(key) > _METADATA_KEY_MAX:
-            raise InvalidRequest(
-                f"A metadata key has at most {_METADATA_KEY_MAX} characters, this one {len(key)}.",
-                param=f"metadata.{key[:_METADATA_KEY_MAX]}",
-            )
-        if len(value) > _METADATA_VALUE_MAX:
-            raise InvalidRequest(
-                f"A metadata value has at most {_METADATA_VALUE_MAX} characters, "
-                f"this one {len(value)}.",
-                param=f"metadata.{key}",
-            )
-
-
-def _input_file(tx: Connection, wish: SubmitJob) -> StoredFile:
-    try:
-        file = file_rows.get(tx, wish.input_file_id, wish.tenant)
-    except NotFound as error:
-        raise InvalidRequest(
-            f"There is no file '{wish.input_file_id[:80]}'; upload the input first.",
-            param="input_file_id",
-            code="file_not_found",
-        ) from error
-    if file.status is not FileStatus.READY:
-        raise InvalidRequest(
-            f"The bytes of {file.id} have not been uploaded yet.",
-            param="input_file_id",
-            code="file_not_ready",
-        )
-    if file.purpose != BATCH_INPUT:
-        raise InvalidRequest(
-            f"{file.id} was uploaded for the purpose '{file.purpose}'; "
-            "upload it for batches ('batch', or 'batch-api' with Together's clients).",
-            param="input_file_id",
-            code="invalid_purpose",
-        )
-    return file
-
-
-def _new_job(job_id: str, wish: SubmitJob, file: StoredFile, now: float, deadline: float) -> Job:
-    return Job(
-        id=job_id,
-        tenant=wish.tenant,
-        endpoint=wish.endpoint,
-        input_file_id=file.id,
-        input_bytes=file.bytes,
-        line_rules=wish.line_rules,
-        status=JobStatus.VALIDATING,
-        created_at=now,
-        deadline=deadline,
-        completion_window=wish.completion_window or WINDOW,
-        metadata=wish.metadata,
-        priority=wish.priority,
-    )

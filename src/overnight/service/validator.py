@@ -12,7 +12,7 @@ from overnight.domain.fault_codes import FaultCode
 from overnight.domain.file_format import HEAD_BYTES, foreign_format
 from overnight.domain.line import CheckedLine, LineChecker
 from overnight.domain.plan import RECORD, CutShard, ShardCutter, ShardPlan
-from overnight.domain.request import FAULTS_MAX, Fault, LineRules
+from overnight.domain.request import FAULTS_MAX, MODEL_CHARACTERS_MAX, Fault, LineRules
 from overnight.seams import AppendFile, ReadFile
 from overnight.service.duplicates import IdDigest, IdDigests
 from overnight.service.line_reader import BLOCK_BYTES, LineBatch, LineReader
@@ -20,7 +20,6 @@ from overnight.service.line_reader import BLOCK_BYTES, LineBatch, LineReader
 MODELS_MAX: Final = 1_000
 """Distinct models per file; an unfinished shard of each is held in memory."""
 
-MODEL_CHARACTERS_MAX: Final = 512
 LINES_MAX: Final = 2**32 - 1
 """What a plan record can count."""
 

@@ -80,6 +80,14 @@ class LimitSettings(_Frozen):
     """Longest `custom_id`, bytes of UTF-8."""
     requests_max: int | None = Field(default=None, ge=1)
     """Most requests in one file; unset: no limit."""
+    jobs_alive_max: int = Field(default=10_000, ge=1)
+    """Most jobs of one tenant that have not ended."""
+    metadata_pairs_max: int = Field(default=16, ge=0)
+    """Most pairs in the metadata of a job."""
+    metadata_key_characters_max: int = Field(default=64, ge=1)
+    """Longest key in the metadata of a job, characters."""
+    metadata_value_characters_max: int = Field(default=512, ge=1)
+    """Longest value in the metadata of a job, characters."""
     reply_bytes_max: int = Field(default=64 * _MIB, ge=1 * _KIB)
     """Longest reply taken from an upstream, bytes."""
 
@@ -154,7 +162,10 @@ class Settings(_Frozen):
     endpoints: tuple[str, ...] = ()
     """Endpoints to take jobs for, beyond chat completions, completions and embeddings."""
     completion_window_seconds: float = Field(default=86_400.0, gt=0, allow_inf_nan=False)
-    """From the creation of a job to its deadline."""
+    """From the creation of a job to its deadline, when its `completion_window` is `24h` or
+    not given."""
+    any_completion_window: bool = False
+    """Let jobs name a `completion_window` of their own, from `1h` to `14d`, such as `36h`."""
     lease_seconds: float = Field(default=15.0, ge=3, le=3_600)
     """How long a silent worker keeps its claims."""
     cancel_grace_seconds: Seconds = 30.0

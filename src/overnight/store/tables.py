@@ -45,6 +45,12 @@ jobs: Final = Table(
     Column("metadata", Text),
     Column("model", Text),
     Column("priority", Integer, nullable=False),
+    Column("output_expires_after_seconds", BigInteger),
+    # How it was asked for, to know the same request when it comes again: the id of the key that
+    # sent it, a digest of what it said, and the name its sender gave it.
+    Column("sender", Text),
+    Column("request_digest", Text),
+    Column("idempotency_key", Text),
     Column("total", BigInteger, nullable=False),
     # Of settled shards; once the job is published, of its result files.
     Column("succeeded", BigInteger, nullable=False),
@@ -68,6 +74,14 @@ Index(
     jobs.c.priority.desc(),
     jobs.c.last_served_at,
     jobs.c.created_at,
+)
+has_idempotency_key: Final = jobs.c.idempotency_key.is_not(None)
+Index(
+    "jobs_by_idempotency_key",
+    jobs.c.tenant,
+    jobs.c.idempotency_key,
+    unique=True,
+    sqlite_where=has_idempotency_key,
 )
 Index("jobs_claimed", jobs.c.clerk, sqlite_where=jobs.c.clerk.is_not(None))
 
