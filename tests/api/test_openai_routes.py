@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from overnight.domain.job import JobEvent
+from overnight.service.files import FilesOptions
 from overnight.store import jobs as job_rows
 from support.api_server import ApiServer, form
 
@@ -56,6 +57,74 @@ def test_a_range_of_a_file(server: ApiServer) -> None:
     assert beyond.status == 416
     assert beyond.headers["content-range"] == "bytes */10"
     assert beyond.at("error", "param") == "range"
+
+
+def test_a_range_is_of_the_same_bytes_or_not_at_all(server: ApiServer) -> None:
+    path = f"/v1/files/{server.upload(b'0123456789')}/content"
+    whole = server.ask("GET", path)
+    same = {"range": "bytes=2-4", "if-range": whole.headers["etag"]}
+    part = server.ask("GET", path, headers=same)
+    assert (part.status, part.body) == (206, b"234")
+    for condition in ('"other"', f"W/{whole.headers['etag']}", "Sat, 01 Jan 2000 00:00:00 GMT"):
+        other = server.ask("GET", path, headers={"range": "bytes=2-4", "if-range": condition})
+        assert (other.status, other.body) == (200, b"0123456789")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\\\data\\\\in.jsonl", "in.jsonl"),
+        ("", "upload"),
+        ("dir/", "upload"),
+        ("ünï 100% #1?.jsonl", "ünï 100% #1?.jsonl"),
+        ("x" * 255, "x" * 255),
+        ("ü" * 127, "ü" * 127),
+        ("CON", "CON"),
+    ],
+)
+def test_names_are_kept_as_given_but_for_folders(server: ApiServer, given: str, kept: str) -> None:
+    file_id = server.upload(name=given)
+    assert server.ask("GET", f"/v1/files/{file_id}").at("filename") == kept
+    assert [path.name for path in (server.folder / "files").iterdir()] == [file_id]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("x" * 256, "1 to 255 bytes of UTF-8, this one has 256"),
+        ("ü" * 128, "this one has 256"),
+        ("a\tb", "no control characters, this one has '\\t'"),
+        ("a\x00b", "control characters"),
+        ("a\x9b31mb", "control characters"),
+        ("..", "'..' is a folder"),
+        ("dir/.", "'.' is a folder"),
+    ],
+)
+def test_names_that_nobody_could_save_a_file_under_are_refused(
+    server: ApiServer, name: str, why: str
+) -> None:
+    reply = server.ask("POST", "/v1/files", *form({"purpose": "batch"}, b"{}", name))
+    assert (reply.status, reply.at("error", "param")) == (400, "filename")
+    assert why in str(reply.at("error", "message"))
+    assert list((server.folder / "files").iterdir()) == []
+
+
+def test_the_number_of_files_is_limited_per_tenant(tmp_path: Path) -> None:
+    options = FilesOptions(secret=b"s" * 32, files_max=2)
+    with ApiServer(tmp_path / "api", files=options) as server:
+        first, _ = server.upload(), server.upload()
+        wish = {"bytes": 1, "filename": "a", "purpose": "batch"}
+        for refused in (
+            server.ask("POST", "/v1/files", *form({"purpose": "batch"}, b"{}")),
+            server.post_json("/v1/uploads", wish),
+        ):
+            assert (refused.status, refused.at("error", "code")) == (413, "too_many_files")
+            assert "2 files; the limit `limits.files_max` is 2" in str(
+                refused.at("error", "message")
+            )
+        server.ask("DELETE", f"/v1/files/{first}")
+        server.upload()
 
 
 def test_npm_sends_the_file_first_and_in_chunks(server: ApiServer) -> None:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from overnight.api.faults import fault_body
+from overnight.domain.file import StoredFile
 from overnight.service.files import Content
 
 _BLOCK_BYTES: Final = 512 * 1024
@@ -58,6 +60,7 @@ class ContentReply(Response):
             "content-length": str(span.stop - span.start),
             "accept-ranges": "bytes",
             "content-disposition": _attachment(content.file.name),
+            "etag": etag(content.file),
         }
         if not whole:
             headers["content-range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
@@ -88,9 +91,21 @@ class ContentReply(Response):
             self._content.close()
 
 
-def content_reply(content: Content, range_header: str | None) -> Response:
+def etag(file: StoredFile) -> str:
+    """Strong: the bytes of a result file never change, and of others it names them."""
+    return f'"{file.sha256 or file.id}"'
+
+
+def wanted_range(headers: Headers, file: StoredFile) -> str | None:
+    """The `Range` header, unless the client asks for it of bytes that are not these: then
+    `If-Range` holds another tag, and it gets the whole (RFC 9110, 13.1.5)."""
+    condition = headers.get("if-range")
+    return headers.get("range") if condition in (None, etag(file)) else None
+
+
+def content_reply(content: Content, headers: Headers) -> Response:
     """The reply to a GET of a file's content; takes over closing it."""
-    span = parse_range(range_header, content.file.bytes)
+    span = parse_range(wanted_range(headers, content.file), content.file.bytes)
     if span is not None:
         return ContentReply(content, span)
     content.close()

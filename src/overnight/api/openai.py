@@ -97,7 +97,7 @@ class OpenAiRoutes:
     async def content(self, request: Request, file_id: str) -> Response:
         """The bytes of a file; single ranges are served."""
         content = await self._files.content(file_id, request.state.tenant)
-        return content_reply(content, request.headers.get("range"))
+        return content_reply(content, request.headers)
 
     async def delete(self, request: Request, file_id: str) -> Response:
         """Refused with 409 while a batch that has not ended refers to the file."""

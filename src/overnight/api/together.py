@@ -94,7 +94,7 @@ class TogetherRoutes:
     async def content(self, request: Request, file_id: str) -> Response:
         """The bytes of a file; single ranges are served."""
         content = await self._files.content(file_id, request.state.tenant)
-        return content_reply(content, request.headers.get("range"))
+        return content_reply(content, request.headers)
 
     async def preprocess(self, request: Request, file_id: str) -> Response:
         """Third step of an upload. There is nothing left to do; asking twice is fine."""

@@ -169,10 +169,9 @@ class Files:
         """Keep an upload that came in one request: bytes first, then the row."""
         details.check()
         received = await incoming.finish()
-        file = self._described(details, received)
-        await self._writing.run(lambda: self._publish(incoming, file.id))
-        await self._database.write(lambda tx: file_rows.add(tx, file))
-        return file
+        file_id = self._new_id()
+        await self._writing.run(lambda: self._publish(incoming, file_id))
+        return await self._database.write(lambda tx: self._add(tx, file_id, details, received))
 
     async def reserve(self, details: NewFile, checksum: str | None) -> tuple[StoredFile, str]:
         """First of three steps: a row without bytes, and the token of the link to put them.
@@ -181,8 +180,8 @@ class Files:
         """
         details.check()
         checksum = checked_sha256(checksum)
-        file = self._described(details, None)
-        await self._database.write(lambda tx: file_rows.add(tx, file))
+        file_id = self._new_id()
+        file = await self._database.write(lambda tx: self._add(tx, file_id, details, None))
         expires_at = int(self._clock.now() + self._options.link_seconds)
         return file, UploadLink(file.id, expires_at, checksum).sign(self._options.secret)
 
@@ -257,11 +256,18 @@ class Files:
 
         await self._database.write(forget)
 
-    def _described(self, details: NewFile, received: Received | None) -> StoredFile:
+    def _new_id(self) -> str:
+        return f"file-{self._chance.token(24)}"
+
+    def _add(
+        self, tx: Connection, file_id: str, details: NewFile, received: Received | None
+    ) -> StoredFile:
+        # Timed inside the transaction, so that files are listed in the order in which they
+        # come to be there, and whoever has read a list so far misses none.
         now = self._clock.now()
         lifetime = details.expires_after_seconds
-        return StoredFile(
-            id=f"file-{self._chance.token(24)}",
+        file = StoredFile(
+            id=file_id,
             tenant=details.tenant,
             name=details.name,
             purpose=details.purpose,
@@ -272,6 +278,8 @@ class Files:
             lines=None,
             status=FileStatus.READY if received else FileStatus.PENDING,
         )
+        file_rows.add(tx, file)
+        return file
 
     def _replacement(
         self, file_id: str, incoming: Incoming, received: Received

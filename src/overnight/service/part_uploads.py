@@ -229,24 +229,13 @@ class PartUploads:
         )
 
     async def _finish(self, upload: Upload) -> tuple[Upload, StoredFile]:
-        now = self._clock.now()
-        lifetime = upload.lifetime_seconds
-        file = StoredFile(
-            id=upload.file_id,
-            tenant=upload.tenant,
-            name=upload.name,
-            purpose=upload.purpose,
-            bytes=upload.bytes,
-            created_at=now,
-            sha256=upload.sha256,
-            expires_at=None if lifetime is None else now + lifetime,
-        )
-
-        def finish(tx: Connection) -> None:
+        def finish(tx: Connection) -> StoredFile:
             upload_rows.complete(tx, upload.id)
+            file = _file_of(upload, self._clock.now())
             file_rows.add(tx, file)
+            return file
 
-        await self._database.write(finish)
+        file = await self._database.write(finish)
         return replace(upload, status=UploadStatus.COMPLETED), file
 
     def _publish(self, incoming: Incoming, part: Part) -> None:
@@ -255,6 +244,20 @@ class PartUploads:
             self._disk.publish(incoming.path, self._blobs.part_path(part.upload_id, part.id))
         except OSError as error:
             raise Unavailable(f"The part can not be stored: {error.strerror}.") from error
+
+
+def _file_of(upload: Upload, now: float) -> StoredFile:
+    lifetime = upload.lifetime_seconds
+    return StoredFile(
+        id=upload.file_id,
+        tenant=upload.tenant,
+        name=upload.name,
+        purpose=upload.purpose,
+        bytes=upload.bytes,
+        created_at=now,
+        sha256=upload.sha256,
+        expires_at=None if lifetime is None else now + lifetime,
+    )
 
 
 def _check_promised(kind: str, found: str | None, promised: str | None, param: str) -> None:
