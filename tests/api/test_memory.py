@@ -1,6 +1,7 @@
 """Files pass through the API in bounded memory."""
 
 import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,16 +71,18 @@ def file_blocks() -> Iterator[bytes]:
         yield BLOCK
 
 
-def form_blocks() -> Iterator[bytes]:
-    yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
+def form_blocks(name: str = "file") -> Iterator[bytes]:
+    disposition = f'Content-Disposition: form-data; name="{name}"; filename="a.jsonl"'
+    yield f"--b\r\n{disposition}\r\n\r\n".encode()
     yield from file_blocks()
     yield b'\r\n--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b--\r\n'
 
 
-def whole_digest() -> str:
+def whole_digest(times: int = 1) -> str:
     digest = hashlib.sha256()
-    for block in file_blocks():
-        digest.update(block)
+    for _ in range(times):
+        for block in file_blocks():
+            digest.update(block)
     return digest.hexdigest()
 
 
@@ -93,4 +96,19 @@ def test_a_large_file_goes_through_in_little_memory(api: ApiProcess) -> None:
     assert api.ask("PUT", path, file_blocks(), "application/octet-stream").status == 200
     for file_id in (direct, place.headers["x-together-file-id"]):
         assert api.digest_of(f"/v1/files/{file_id}/content") == whole_digest()
+    assert api.memory() - before < GROWTH_MAX
+
+
+def test_a_large_file_is_joined_of_its_parts_in_little_memory(api: ApiProcess) -> None:
+    before = api.memory()
+    wish = {"bytes": 2 * BLOCKS * len(BLOCK), "filename": "a.jsonl", "purpose": "batch"}
+    kind = "application/json"
+    upload = api.ask("POST", "/v1/uploads", iter([json.dumps(wish).encode()]), kind)
+    path = f"/v1/uploads/{upload.at('id')}"
+    form = "multipart/form-data; boundary=b"
+    parts = [api.ask("POST", f"{path}/parts", form_blocks("data"), form) for _ in range(2)]
+    order = json.dumps({"part_ids": [part.at("id") for part in parts]}).encode()
+    done = api.ask("POST", f"{path}/complete", iter([order]), kind)
+    digest = api.digest_of(f"/v1/files/{done.at('file', 'id')}/content")
+    assert digest == whole_digest(times=2)
     assert api.memory() - before < GROWTH_MAX

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from overnight.service.files import FilesOptions
 from overnight.service.upload_link import UploadLink
 from support.api_server import TOGETHER, ApiServer, Reply, form
 
@@ -129,6 +130,39 @@ def test_one_request_is_enough_for_scripts(server: ApiServer, path: str) -> None
     assert reply.status == 200
     assert reply.at("processing_status") == "COMPLETED"
     assert reply.at("purpose") == "batch-api"
+
+
+def test_where_a_whole_file_is_wanted_none_is_announced(server: ApiServer) -> None:
+    fields = {"purpose": "batch-api", "file_name": "a.jsonl"}
+    refused = server.ask("POST", "/v1/files/upload", *form(fields))
+    assert (refused.status, refused.at("error", "param")) == (400, "file")
+
+
+def test_bytes_that_are_there_are_not_taken_again_if_so_set(tmp_path: Path) -> None:
+    checksum = hashlib.sha256(DATA).hexdigest()
+    options = FilesOptions(secret=b"s" * 32, deduplicate=True)
+    with ApiServer(tmp_path / "api", files=options) as server:
+        file_id, path = reserve(server, checksum=checksum)
+        second, _ = reserve(server, checksum=checksum)
+        assert second != file_id, "what has not arrived can not be pointed to"
+        put(server, path, DATA)
+        fields = {"purpose": "batch-api", "file_name": "b.jsonl", "checksum": checksum.upper()}
+        body, headers = form(fields)
+        again = server.ask("POST", "/v1/files", body, headers | TOGETHER)
+        assert (again.status, again.headers["x-should-retry"]) == (409, "false")
+        assert again.at("file_id") == file_id
+        assert file_id in str(again.at("error", "message"))
+        for other in ({"purpose": "fine-tune"}, {"checksum": "0" * 64}):
+            assert reserve(server, **({"checksum": checksum} | other))[0] != file_id
+        server.ask("DELETE", f"/v1/files/{file_id}")
+        assert reserve(server, checksum=checksum)[0] != file_id
+
+
+def test_bytes_are_taken_again_unless_it_is_set(server: ApiServer) -> None:
+    checksum = hashlib.sha256(DATA).hexdigest()
+    first, path = reserve(server, checksum=checksum)
+    put(server, path, DATA)
+    assert reserve(server, checksum=checksum)[0] != first
 
 
 def test_a_job(server: ApiServer) -> None:

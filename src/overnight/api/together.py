@@ -45,7 +45,7 @@ class TogetherRoutes:
         file_model = answers(shapes.FileObject)
         job_model = answers(shapes.BatchJob)
         post("/files", responses=file_model)(self.upload)
-        post("/files/upload", responses=file_model)(self.upload)
+        post("/files/upload", responses=file_model)(self.upload_whole)
         self._add_multipart(app)
         get("/files", responses=answers(shapes.FileList))(self.list_files)
         get("/files/{file_id}", responses=file_model)(self.get_file)
@@ -79,6 +79,10 @@ class TogetherRoutes:
     async def upload(self, request: Request) -> Response:
         """Without a `file` part: 302 to where the bytes go. With one: store it."""
         return await self._uploads.post(request, Dialect.TOGETHER)
+
+    async def upload_whole(self, request: Request) -> Response:
+        """Store the file in the form; unlike `/files`, never 302."""
+        return await self._uploads.post_whole(request, Dialect.TOGETHER)
 
     async def list_files(self, request: Request) -> Response:
         """All of them: this API has no paging."""

@@ -22,6 +22,10 @@ _LIFETIME_SECONDS_MIN: Final = 3600
 _LIFETIME_SECONDS_MAX: Final = 2_592_000
 """30 days; both limits are those of the OpenAI API."""
 
+_NAMED_BY: Final = {Dialect.OPENAI: "file", Dialect.TOGETHER: "file_name"}
+"""What a form lacks that neither holds a file nor names one. (OpenAI's npm client silently leaves
+a nameless blob out.)"""
+
 
 class Uploads:
     """Answers what either dialect's clients send to store a file."""
@@ -32,12 +36,21 @@ class Uploads:
 
     async def post(self, request: Request, dialect: Dialect) -> Response:
         """`POST /files`: a form with the file in it, or one that only names it."""
+        return await self._post(request, dialect, whole=False)
+
+    async def post_whole(self, request: Request, dialect: Dialect) -> Response:
+        """`POST /files/upload`: a form with the file in it."""
+        return await self._post(request, dialect, whole=True)
+
+    async def _post(self, request: Request, dialect: Dialect, *, whole: bool) -> Response:
         tenant: str = request.state.tenant
         await self._files.check_room(tenant)
         async with self._files.incoming() as incoming:
             form = await read_form(request, incoming)
             if form.file_name is None:
-                return await self._reserve(request, form, dialect)
+                if whole or "file_name" not in form.fields:
+                    raise _missing("file" if whole else _NAMED_BY[dialect])
+                return await self._reserve(request, form)
             details = _details(tenant, form, form.file_name)
             file = await self._files.add(incoming, details)
         spoken = Dialect.TOGETHER if form.fields["purpose"] == "batch-api" else dialect
@@ -53,13 +66,9 @@ class Uploads:
             await self._files.fulfil(link, incoming)
         return Response(status_code=200)
 
-    async def _reserve(self, request: Request, form: UploadForm, dialect: Dialect) -> Response:
-        name = form.fields.get("file_name")
-        if name is None:
-            # OpenAI's npm client silently leaves a nameless blob out of the form.
-            wanted = "file" if dialect is Dialect.OPENAI else "file_name"
-            raise InvalidRequest(f"Missing required parameter: '{wanted}'.", param=wanted)
-        details = _details(request.state.tenant, form, base_name(name))
+    async def _reserve(self, request: Request, form: UploadForm) -> Response:
+        name = base_name(form.fields["file_name"])
+        details = _details(request.state.tenant, form, name)
         checksum = form.fields.get("checksum")
         duplicate = await self._files.duplicate(details, checksum)
         if duplicate is not None:
@@ -71,6 +80,12 @@ class Uploads:
         )
 
 
+def _missing(param: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
+    )
+
+
 def _shape(file: StoredFile, dialect: Dialect) -> object:
     if dialect is Dialect.TOGETHER:
         return together_shapes.file_object(file)
@@ -80,11 +95,7 @@ def _shape(file: StoredFile, dialect: Dialect) -> object:
 def _details(tenant: str, form: UploadForm, name: str) -> NewFile:
     purpose = form.fields.get("purpose")
     if purpose is None:
-        raise InvalidRequest(
-            "Missing required parameter: 'purpose'.",
-            param="purpose",
-            code="missing_required_parameter",
-        )
+        raise _missing("purpose")
     return NewFile(
         tenant=tenant,
         name=name,
