@@ -1,6 +1,7 @@
 """What both dialects' FastAPI applications have in common."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -11,22 +12,22 @@ from starlette.responses import Response
 from overnight import __version__
 from overnight.api import openapi
 from overnight.api.faults import HANDLERS, fault_reply
-from overnight.api.openapi import answers
 from overnight.api.validation import refusal
-
-__all__ = ["answers", "application"]
 
 
 class _Application(FastAPI):
+    """`examples` are for its document, by the names of the schemas they are of."""
+
+    examples: Mapping[str, object]
     _document: dict[str, Any] | None = None
 
     def openapi(self) -> dict[str, Any]:
         if self._document is None:
-            self._document = openapi.completed(super().openapi())
+            self._document = openapi.completed(super().openapi(), self.examples)
         return self._document
 
 
-def application(title: str) -> FastAPI:
+def application(title: str, examples: Mapping[str, object]) -> FastAPI:
     """An application whose every error has our one shape.
 
     No redirects for a trailing slash (clients would turn the POST of an upload into a GET), and
@@ -43,6 +44,7 @@ def application(title: str) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
+    app.examples = examples
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
     app.add_exception_handler(RequestValidationError, _on_invalid_query)

@@ -5,10 +5,12 @@ from typing import Annotated, Final, Literal
 from fastapi import FastAPI, Query, Request
 from starlette.responses import JSONResponse, Response
 
+from overnight.api import examples
 from overnight.api import openai_shapes as shapes
-from overnight.api.application import answers, application
+from overnight.api.application import application
 from overnight.api.bodies import CreateBatch, documented, read_json
 from overnight.api.content import content_reply
+from overnight.api.openapi import answers, content_answers, form_body
 from overnight.api.part_uploads import OpenAiUploads
 from overnight.api.sending import replay_headers, sending_of
 from overnight.api.upload_shapes import CompleteUpload, CreateUpload, PartObject, UploadObject
@@ -25,6 +27,15 @@ LINE_RULES_HEADER: Final = "x-overnight-line-rules"
 """With `together`, lines may be without `method` and `url`: `overnight submit` takes what
 `overnight run` takes."""
 
+UPLOAD: Final = form_body(
+    ["multipart/form-data"],
+    ["purpose", "file"],
+    purpose="What it is for: `batch`, to be the input of one.",
+    file="file",
+    expires_after__anchor="`created_at`, if the file shall be deleted some time after that.",
+    expires_after__seconds="How long after that: from 3600 to 2592000.",
+)
+
 
 class OpenAiRoutes:
     """Reads requests, calls the use case, spells the answer; decides nothing."""
@@ -38,13 +49,17 @@ class OpenAiRoutes:
         self._part_uploads = part_uploads
 
     def application(self) -> FastAPI:
-        app = application("Overnight: OpenAI Batch API")
+        app = application("Overnight: OpenAI Batch API", examples.OPENAI)
         get, post, delete = app.get, app.post, app.delete
-        post("/files", responses=answers(shapes.FileObject))(self.upload)
+        post("/files", responses=answers(shapes.FileObject), openapi_extra=UPLOAD)(self.upload)
         get("/files", responses=answers(shapes.FileList))(self.list_files)
         get("/files/{file_id}", responses=answers(shapes.FileObject))(self.get_file)
-        get("/files/{file_id}/content")(self.content)
-        delete("/files/{file_id}", responses=answers(shapes.DeletedFile))(self.delete)
+        get("/files/{file_id}/content", responses=content_answers(), response_class=Response)(
+            self.content
+        )
+        delete("/files/{file_id}", responses=answers(shapes.DeletedFile, refused=(409,)))(
+            self.delete
+        )
         self._add_part_uploads(app)
         post(
             "/batches",
@@ -53,14 +68,22 @@ class OpenAiRoutes:
         )(self.submit)
         get("/batches", responses=answers(shapes.BatchList))(self.list_batches)
         get("/batches/{batch_id}", responses=answers(shapes.Batch))(self.get_batch)
-        post("/batches/{batch_id}/cancel", responses=answers(shapes.Batch))(self.cancel)
+        post("/batches/{batch_id}/cancel", responses=answers(shapes.Batch, refused=(409,)))(
+            self.cancel
+        )
         return app
 
     def _add_part_uploads(self, app: FastAPI) -> None:
-        parts, upload = self._part_uploads, answers(UploadObject)
-        app.post("/uploads", responses=upload, openapi_extra=documented(CreateUpload))(parts.create)
-        app.get("/uploads/{upload_id}", responses=upload)(parts.get)
-        app.post("/uploads/{upload_id}/parts", responses=answers(PartObject))(parts.add_part)
+        parts, upload = self._part_uploads, answers(UploadObject, refused=(409,))
+        app.post(
+            "/uploads", responses=answers(UploadObject), openapi_extra=documented(CreateUpload)
+        )(parts.create)
+        app.get("/uploads/{upload_id}", responses=answers(UploadObject))(parts.get)
+        app.post(
+            "/uploads/{upload_id}/parts",
+            responses=answers(PartObject, refused=(409,)),
+            openapi_extra=form_body(["multipart/form-data"], ["data"], data="file"),
+        )(parts.add_part)
         app.post(
             "/uploads/{upload_id}/complete",
             responses=upload,

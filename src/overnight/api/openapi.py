@@ -146,9 +146,9 @@ def form_body(kinds: Sequence[str], required: Sequence[str], **fields: str) -> d
     return {"requestBody": {"required": True, "content": content}}
 
 
-def completed(document: dict[str, Any]) -> dict[str, Any]:
+def completed(document: dict[str, Any], examples: Mapping[str, object]) -> dict[str, Any]:
     """FastAPI's document with keys, errors, request ids and the bodies that routes read by
-    themselves, and without its 422, which is never sent.
+    themselves, and without its 422, which is never sent. `examples` go to schemas by name.
     """
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
@@ -160,6 +160,8 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
             _complete_replies(path, operation)
             for content in operation.get("requestBody", {}).get("content", {}).values():
                 _name_schema(content, schemas)
+    for name, example in examples.items():
+        schemas[name]["examples"] = [example]
     components["responses"] = {str(status): _refusal(status) for status in _REFUSALS}
     components["securitySchemes"] = _SECURITY_SCHEMES
     document["security"] = [{name: []} for name in _SECURITY_SCHEMES]
@@ -175,7 +177,7 @@ def _complete_replies(path: str, operation: dict[str, Any]) -> None:
         replies[str(status)] = {"$ref": f"#/components/responses/{status}"}
     for reply in replies.values():
         if "$ref" not in reply:
-            reply.setdefault("headers", {})["x-request-id"] = _REQUEST_ID
+            reply["headers"] = reply.get("headers", {}) | {"x-request-id": _REQUEST_ID}
 
 
 def _refused_by_kind(path: str, body: Mapping[str, Any]) -> set[int]:

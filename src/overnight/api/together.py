@@ -1,13 +1,17 @@
 """The routes of the Together dialect, under `/together/v1`."""
 
+from typing import Final
+
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
+from overnight.api import examples
 from overnight.api import together_shapes as shapes
-from overnight.api.application import answers, application
+from overnight.api.application import application
 from overnight.api.bodies import CreateBatchJob, documented, read_json
 from overnight.api.content import content_reply
 from overnight.api.openai_shapes import deleted_file
+from overnight.api.openapi import Responses, answers, content_answers, form_body, refusals
 from overnight.api.part_uploads import TogetherMultipart
 from overnight.api.sending import replay_headers, sending_of
 from overnight.api.upload_shapes import (
@@ -26,6 +30,25 @@ from overnight.service.jobs import Jobs
 from overnight.service.submission import SubmitJob
 
 LINE_RULES = "together"
+UPLOAD: Final = form_body(
+    ["multipart/form-data", "application/x-www-form-urlencoded"],
+    ["purpose"],
+    purpose="What it is for: `batch-api`, to be the input of a batch.",
+    file="file",
+    file_name="Without a `file`: the name of what will be put where the answer says.",
+    file_type="Ignored: the name tells.",
+    checksum="The sha256 of those bytes in hex.",
+)
+PLACE: Final[Responses] = {
+    **refusals(409),
+    302: {
+        "description": "Where to put the bytes, if they are not in the form.",
+        "headers": {
+            "location": {"required": True, "schema": {"type": "string", "format": "uri"}},
+            "x-together-file-id": {"required": True, "schema": {"type": "string"}},
+        },
+    },
+}
 
 
 class TogetherRoutes:
@@ -40,7 +63,7 @@ class TogetherRoutes:
         self._multipart = multipart
 
     def application(self) -> FastAPI:
-        app = application("Overnight: Together Batch API")
+        app = application("Overnight: Together Batch API", examples.TOGETHER)
         get, post, delete = app.get, app.post, app.delete
         file_model = answers(shapes.FileObject)
         job_model = answers(shapes.BatchJob)
@@ -49,9 +72,13 @@ class TogetherRoutes:
         self._add_multipart(app)
         get("/files", responses=answers(shapes.FileList))(self.list_files)
         get("/files/{file_id}", responses=file_model)(self.get_file)
-        get("/files/{file_id}/content")(self.content)
+        get("/files/{file_id}/content", responses=content_answers(), response_class=Response)(
+            self.content
+        )
         post("/files/{file_id}/preprocess", responses=file_model)(self.preprocess)
-        delete("/files/{file_id}", responses=answers(shapes.DeletedFile))(self.delete)
+        delete("/files/{file_id}", responses=answers(shapes.DeletedFile, refused=(409,)))(
+            self.delete
+        )
         post(
             "/batches",
             status_code=201,
@@ -60,7 +87,9 @@ class TogetherRoutes:
         )(self.submit)
         get("/batches", responses=answers(list[shapes.BatchJob]))(self.list_batches)
         get("/batches/{batch_id}", responses=job_model)(self.get_batch)
-        post("/batches/{batch_id}/cancel", responses=job_model)(self.cancel)
+        post("/batches/{batch_id}/cancel", responses=answers(shapes.BatchJob, refused=(409,)))(
+            self.cancel
+        )
         return app
 
     def _add_multipart(self, app: FastAPI) -> None:
@@ -72,7 +101,7 @@ class TogetherRoutes:
         ):
             app.post(
                 f"/files/multipart/{path}",
-                responses=answers(answer),
+                responses=answers(answer, refused=(404, 409)),
                 openapi_extra=documented(body),
             )(handler)
 

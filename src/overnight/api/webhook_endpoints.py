@@ -9,8 +9,8 @@ from fastapi import FastAPI, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from overnight.api import webhook_shapes as shapes
-from overnight.api.application import answers
 from overnight.api.bodies import Body, documented, read_json
+from overnight.api.openapi import answers
 from overnight.service.webhooks.endpoints import WebhookChange, Webhooks
 from overnight.store.paging import PageRequest
 
