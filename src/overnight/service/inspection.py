@@ -66,7 +66,8 @@ class Inspection:
         names = self._disk.list_folder(self._files_folder)
         folders = self._disk.list_folder(self._blobs.jobs_folder)
         incoming = self._disk.list_folder(self._blobs.incoming_path("any").parent)
-        self.result.unfinished_uploads = len(incoming)
+        in_parts = self._disk.list_folder(self._blobs.uploads_folder)
+        self.result.unfinished_uploads = len(incoming) + len(in_parts)
         done = 0
         for job_id in self._database.read(inspection.live_jobs):
             for read_bytes in self._check_job(job_id):
