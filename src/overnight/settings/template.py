@@ -33,6 +33,7 @@ _ABOUT: Final = {
     "limits": "What is refused because it is too large.",
     "retry": "How often, and after which waits, a failed request is sent again.",
     "timeouts": "For replies of upstreams.",
+    "webhooks": "Where to and for how long the ends of jobs are told.",
 }
 
 
