@@ -255,6 +255,10 @@ def test_no_fault_shows_a_secret() -> None:
         ("ftp://user:word@a/v1", "the URL holds a user or password"),
         ("http://a:99999/v1", "Port out of range"),
         ("http://a/v1/chat/completions", "the base it belongs to is http://a/v1"),
+        ("http://a..b/v1", "'a..b' can not be the name of a host"),
+        (f"http://{64 * 'a'}/v1", "can not be the name of a host"),
+        ("http://a b/v1", "printable ASCII"),
+        ("http://a/\x1b", "printable ASCII"),
     ],
 )
 def test_urls_that_are_no_base(url: str, words: str) -> None:
@@ -269,9 +273,21 @@ def test_urls_lose_their_trailing_slash_alone(url: str) -> None:
     assert checked_base_url(url) == url
 
 
-@given(key=st.text(min_size=1).filter(str.strip), replaces=st.lists(st.text(max_size=9)))
-def test_an_assignment_survives_its_pipe(key: str, replaces: list[str]) -> None:
-    upstream = UpstreamSettings.model_validate({"url": "http://a", "api_key": key})
+@pytest.mark.parametrize("key", ["two words", "line\n", "schlüssel"])
+def test_an_upstreams_key_fits_into_a_header(key: str) -> None:
+    words = refusal({"upstream": ["http://a/v1"], "upstream_api_key": key})
+    assert "upstreams.0.api_key (--upstream-api-key)" in words
+    assert "printable ASCII" in words
+    assert key not in words
+
+
+@given(
+    key=st.text(min_size=1).filter(str.strip),
+    sent_key=st.text("!-~aA0", min_size=1),
+    replaces=st.lists(st.text(max_size=9)),
+)
+def test_an_assignment_survives_its_pipe(key: str, sent_key: str, replaces: list[str]) -> None:
+    upstream = UpstreamSettings.model_validate({"url": "http://a", "api_key": sent_key})
     settings = Settings.model_validate({"api_keys": [key], "upstreams": [upstream]})
     sent = Assignment(settings=settings, worker_id="w", replaces=tuple(replaces))
     line = sent.to_line()

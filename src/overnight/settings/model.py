@@ -35,6 +35,12 @@ def _not_blank(value: SecretStr) -> SecretStr:
     return value
 
 
+def _fit_for_header(value: SecretStr) -> SecretStr:
+    if not _is_plain(value.get_secret_value()):
+        raise ValueError("a key can only be printable ASCII without spaces, to be sent as a header")
+    return value
+
+
 Secret = Annotated[SecretStr, AfterValidator(_not_blank), PlainSerializer(_show_secret)]
 """Shown as stars everywhere but on the pipe to a child process."""
 
@@ -54,7 +60,7 @@ class _Frozen(BaseModel):
 class UpstreamSettings(_Frozen):
     url: str
     """OpenAI-compatible base, such as `http://127.0.0.1:8000/v1`."""
-    api_key: Secret | None = None
+    api_key: Annotated[Secret, AfterValidator(_fit_for_header)] | None = None
     """Sent to this upstream as a bearer token."""
     max_in_flight: int = Field(default=128, ge=1, le=65_536)
     """Requests that may be unanswered at one moment."""
@@ -249,12 +255,22 @@ def checked_base_url(url: str) -> str:
         raise ValueError(f"'{url}' is no http(s) URL; write it like {wanted}")
     if parts.query or parts.fragment:
         raise ValueError(f"'{url}' has a query or fragment; a base URL ends with its path")
+    if not _is_plain(url):
+        raise ValueError("a URL can only be printable ASCII without spaces; encode the rest")
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError:
+        raise ValueError(f"'{parts.hostname}' can not be the name of a host") from None
     for endpoint in ("/chat/completions", "/completions", "/embeddings", "/models"):
         if parts.path.endswith(endpoint):
             base = url.removesuffix(endpoint)
             raise ValueError(f"'{url}' is one endpoint; the base it belongs to is {base}")
     _ = parts.port  # raises ValueError with a sentence of its own when it is no port
     return url
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def is_loopback(host: str) -> bool:
