@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import Connection
 
 from overnight.domain.job import Counts
-from overnight.store import files, jobs, shards, uploads, workers
+from overnight.store import creations, files, jobs, shards, uploads, workers
+from overnight.store.creations import Creation
 from overnight.store.shards import Progress
 from support.store import Store, claim_one, settlement, start_job
 
@@ -39,6 +40,12 @@ def test_live_counts_read_only_shards_that_were_begun(store: Store) -> None:
     assert any("shards USING INDEX shards_begun (job_id=?)" in step for step in steps)
 
 
+def test_only_jobs_that_have_not_ended_are_counted(store: Store) -> None:
+    start_job(store)
+    steps = plan_of(store, creations.count_alive, "local")
+    assert steps == ["SEARCH jobs USING COVERING INDEX jobs_live (tenant=?)"]
+
+
 def settle_one(tx: Connection) -> None:
     (claim,) = shards.claim(tx, "w1", None, 1, 2_000.0)
     shards.renew_progress(tx, "w1", [Progress("batch_a", claim.ordinal, claim.epoch, Counts(1))])
@@ -65,6 +72,8 @@ def pass_jobs_on(tx: Connection) -> None:
         lambda tx: jobs.past_deadline(tx, 2_000.0, 10),
         lambda tx: jobs.page(tx, "local", "batch_a", 10),
         lambda tx: jobs.get(tx, "batch_a"),
+        lambda tx: creations.by_key(tx, "local", "key"),
+        lambda tx: creations.newest(tx, "local", Creation("me", "digest"), 1_000.0),
         lambda tx: files.is_file_in_use(tx, "file-in"),
         lambda tx: files.expired(tx, 2_000.0),
         lambda tx: files.purgeable(tx, 2_000.0, 600.0),
@@ -83,6 +92,7 @@ def test_nothing_reads_a_whole_table(store: Store, work: Callable[[Connection], 
     start_job(store)
     claim_one(store)
     steps = plan_of(store, work)
-    # A partial index may be read from end to end: it holds only the few rows that are claimed.
+    # A partial index may be read from end to end: it holds only the few rows that are claimed, or
+    # the jobs that have not ended.
     scans = [step for step in steps if step.startswith(tuple(f"SCAN {name}" for name in TABLES))]
-    assert [step for step in scans if "_claimed" not in step] == []
+    assert [step for step in scans if "_claimed" not in step and "_live" not in step] == []

@@ -6,8 +6,7 @@ from typing import Final
 from sqlalchemy import Connection, func, select, update
 
 from overnight.domain.job import JobStatus
-from overnight.store.jobs import is_live
-from overnight.store.tables import has_idempotency_key, jobs
+from overnight.store.tables import has_idempotency_key, is_live, jobs
 
 _TAKEN_BACK: Final = (JobStatus.CANCELLING.value, JobStatus.CANCELLED.value)
 
@@ -79,5 +78,5 @@ def newest(tx: Connection, tenant: str, creation: Creation, since: float) -> str
 
 def count_alive(tx: Connection, tenant: str) -> int:
     """Jobs of the tenant that have not ended."""
-    query = select(func.count()).select_from(jobs).where(jobs.c.tenant == tenant, is_live())
+    query = select(func.count()).select_from(jobs).where(jobs.c.tenant == tenant, is_live)
     return tx.scalar(query) or 0

@@ -23,9 +23,8 @@ from sqlalchemy import (
 
 from overnight.domain.errors import NotFound
 from overnight.domain.file import FileStatus, StoredFile
-from overnight.store.jobs import is_live
 from overnight.store.paging import PageRequest, page_rows
-from overnight.store.tables import files, is_present, jobs
+from overnight.store.tables import files, is_live, is_present, jobs
 
 
 def add(tx: Connection, file: StoredFile) -> None:
@@ -115,12 +114,12 @@ def forget(tx: Connection, file_id: str, now: float) -> None:
 
 def is_file_in_use(tx: Connection, file_id: str) -> bool:
     """Does a job that has not ended read this file?"""
-    return bool(tx.scalar(select(exists().where(is_live(), jobs.c.input_file_id == file_id))))
+    return bool(tx.scalar(select(exists().where(is_live, jobs.c.input_file_id == file_id))))
 
 
 def expired(tx: Connection, now: float) -> list[str]:
     """Ids of files whose time is up and that no live job reads."""
-    read = exists().where(is_live(), jobs.c.input_file_id == files.c.id)
+    read = exists().where(is_live, jobs.c.input_file_id == files.c.id)
     return list(tx.scalars(select(files.c.id).where(files.c.expires_at <= now, is_present, ~read)))
 
 

@@ -13,8 +13,7 @@ from overnight.domain.file import FileStatus
 from overnight.domain.job import JobStatus
 from overnight.domain.plan import RECORD
 from overnight.store.database import translated_errors
-from overnight.store.jobs import is_live
-from overnight.store.tables import files, job_log, jobs, shards, workers
+from overnight.store.tables import files, is_live, job_log, jobs, shards, workers
 
 T = TypeVar("T")
 
@@ -81,16 +80,16 @@ def jobs_by_status(tx: Connection) -> dict[JobStatus, int]:
 
 def live_jobs(tx: Connection) -> list[str]:
     """Ids of the jobs that have not ended, oldest first."""
-    return list(tx.scalars(select(jobs.c.id).where(is_live()).order_by(jobs.c.created_at)))
+    return list(tx.scalars(select(jobs.c.id).where(is_live).order_by(jobs.c.created_at)))
 
 
 def live_input_bytes(tx: Connection) -> int:
-    return tx.scalar(select(func.coalesce(func.sum(jobs.c.input_bytes), 0)).where(is_live())) or 0
+    return tx.scalar(select(func.coalesce(func.sum(jobs.c.input_bytes), 0)).where(is_live)) or 0
 
 
 def overdue_jobs(tx: Connection, before: float) -> list[str]:
     """Ids of jobs that have not ended although their deadline was before `before`."""
-    query = select(jobs.c.id).where(is_live(), jobs.c.deadline < before).order_by(jobs.c.deadline)
+    query = select(jobs.c.id).where(is_live, jobs.c.deadline < before).order_by(jobs.c.deadline)
     return list(tx.scalars(query))
 
 

@@ -151,11 +151,6 @@ def past_deadline(tx: Connection, now: float, limit: int) -> list[str]:
     return list(tx.scalars(query))
 
 
-def is_live() -> ColumnElement[bool]:
-    """The condition on `jobs` of those that have not ended, and so need their input file."""
-    return jobs.c.status.in_(_values(set(JobStatus) - TERMINAL))
-
-
 def advance(tx: Connection, job_id: str, event: JobEvent, now: float, why: str = "") -> JobStatus:
     """Let `event` happen to the job; the only writer of a job's status.
 

@@ -19,8 +19,11 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    literal_column,
     text,
 )
+
+from overnight.domain.job import TERMINAL
 
 metadata: Final = MetaData(
     naming_convention={
@@ -75,6 +78,13 @@ Index(
     jobs.c.last_served_at,
     jobs.c.created_at,
 )
+# Spelt out in the statement, for a partial index serves no query that has parameters instead.
+is_live: Final = jobs.c.status.not_in(
+    [literal_column(f"'{status.value}'") for status in sorted(TERMINAL)]
+)
+"""It has not ended, and so needs its input file."""
+
+Index("jobs_live", jobs.c.tenant, jobs.c.status, sqlite_where=is_live)
 has_idempotency_key: Final = jobs.c.idempotency_key.is_not(None)
 Index(
     "jobs_by_idempotency_key",

@@ -12,6 +12,12 @@ def upgrade() -> None:
     for name in ("sender", "request_digest", "idempotency_key"):
         op.add_column("jobs", sa.Column(name, sa.Text))
     op.create_index(
+        "jobs_live",
+        "jobs",
+        ["tenant", "status"],
+        sqlite_where=sa.text("(status NOT IN ('cancelled', 'completed', 'expired', 'failed'))"),
+    )
+    op.create_index(
         "jobs_by_idempotency_key",
         "jobs",
         ["tenant", "idempotency_key"],
