@@ -12,7 +12,6 @@ from typing import Final
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Match
 from starlette.types import ExceptionHandler
 
 from overnight.domain import errors
@@ -83,11 +82,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  registered for nothing else
     status = error.status_code
     path = request.scope.get("state", {}).get("asked_path", request.url.path)[:_PATH_TOLD_MAX]
-    message, headers = str(error.detail), dict(error.headers or {})
+    message, headers = str(error.detail), error.headers
     if status == 404:
         message = f"There is no {request.method} {path}. {_WHAT_THERE_IS}"
     elif status == 405:
-        headers["allow"] = allowed = ", ".join(_methods(request))
+        allowed = ", ".join(_methods(request))
+        headers = {"allow": allowed}
         if request.method == "OPTIONS":
             return Response(status_code=204, headers=headers)
         message = f"{request.method} is not for {path}; what is: {allowed}."
@@ -97,10 +97,10 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> list[str]:
     """All that the path takes: a route knows only its own."""
+    path = getattr(request.scope["route"], "path", None)
     methods = {"OPTIONS"}
     for route in request.app.routes:
-        match, _ = route.matches(request.scope)
-        if match is not Match.NONE:
+        if getattr(route, "path", None) == path:
             methods |= getattr(route, "methods", None) or set()
     return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 

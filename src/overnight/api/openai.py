@@ -103,6 +103,7 @@ class OpenAiRoutes:
         limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
         order: Literal["asc", "desc"] = "desc",
     ) -> Response:
+        """Files in pages, by age; `after` is the last one of the page before."""
         files, has_more = await self._files.page(
             request.state.tenant,
             purpose=purpose,
@@ -113,6 +114,7 @@ class OpenAiRoutes:
         return JSONResponse(shapes.file_list(files, has_more))
 
     async def get_file(self, request: Request, file_id: str) -> Response:
+        """What there is to know of a file, but for its bytes."""
         return JSONResponse(
             shapes.file_object(await self._files.get(file_id, request.state.tenant))
         )
@@ -151,12 +153,14 @@ class OpenAiRoutes:
         after: str | None = None,
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
     ) -> Response:
+        """Batches in pages, newest first; `after` is the last one of the page before."""
         jobs, has_more = await self._jobs.page(request.state.tenant, after=after, limit=limit)
         waiting = await self._jobs.all_waiting_for(jobs)
         batches = [shapes.batch(job, waiting.get(job.id)) for job in jobs]
         return JSONResponse(shapes.batch_list(batches, has_more))
 
     async def get_batch(self, request: Request, batch_id: str) -> Response:
+        """How far it is; while it does not move, `waiting_for` says why."""
         return await self._batch(await self._jobs.get(batch_id, request.state.tenant))
 
     async def cancel(self, request: Request, batch_id: str) -> Response:

@@ -39,6 +39,13 @@ UPLOAD: Final = form_body(
     file_type="Ignored: the name tells.",
     checksum="The sha256 of those bytes in hex.",
 )
+WHOLE: Final = form_body(
+    ["multipart/form-data"],
+    ["purpose", "file"],
+    purpose="As for `/files`.",
+    file="file",
+    file_name="Its name, if it shall be another than the one in the form.",
+)
 PLACE: Final[Responses] = {
     **refusals(409),
     302: {
@@ -67,8 +74,8 @@ class TogetherRoutes:
         get, post, delete = app.get, app.post, app.delete
         file_model = answers(shapes.FileObject)
         job_model = answers(shapes.BatchJob)
-        post("/files", responses=file_model)(self.upload)
-        post("/files/upload", responses=file_model)(self.upload_whole)
+        post("/files", responses=file_model | PLACE, openapi_extra=UPLOAD)(self.upload)
+        post("/files/upload", responses=file_model, openapi_extra=WHOLE)(self.upload_whole)
         self._add_multipart(app)
         get("/files", responses=answers(shapes.FileList))(self.list_files)
         get("/files/{file_id}", responses=file_model)(self.get_file)
@@ -120,6 +127,7 @@ class TogetherRoutes:
         return JSONResponse(shapes.FileList(object="list", data=data))
 
     async def get_file(self, request: Request, file_id: str) -> Response:
+        """What there is to know of a file, but for its bytes."""
         return JSONResponse(
             shapes.file_object(await self._files.get(file_id, request.state.tenant))
         )
@@ -164,6 +172,7 @@ class TogetherRoutes:
         return JSONResponse([shapes.batch_job(job, waiting.get(job.id)) for job in jobs])
 
     async def get_batch(self, request: Request, batch_id: str) -> Response:
+        """How far it is; while it does not move, `waiting_for` says why."""
         return await self._job(await self._jobs.get(batch_id, request.state.tenant))
 
     async def cancel(self, request: Request, batch_id: str) -> Response:

@@ -86,11 +86,13 @@ class WebhookEndpoints:
     async def list_webhooks(
         self, request: Request, after: After = None, limit: Limit = 20
     ) -> Response:
+        """Endpoints in pages, newest first; `after` is the last one of the page before."""
         page = PageRequest(after, limit)
         webhooks, has_more = await self._webhooks.page(request.state.tenant, page)
         return JSONResponse(shapes.endpoint_list(webhooks, has_more))
 
     async def get_webhook(self, request: Request, webhook_endpoint_id: str) -> Response:
+        """Where it sends what, and whether it does."""
         webhook = await self._webhooks.get(webhook_endpoint_id, request.state.tenant)
         return JSONResponse(shapes.endpoint(webhook))
 
@@ -138,4 +140,5 @@ class WebhookEndpoints:
         return JSONResponse(shapes.delivery_list(deliveries, has_more))
 
     async def list_event_types(self) -> Response:
+        """What an endpoint can be told of."""
         return JSONResponse(shapes.event_types())
