@@ -109,6 +109,7 @@ def test_ctrl_c_while_uploading() -> None:
         ("/", "file-1"),
         ("a\x1b[2Jb", "file-1"),
         ("--output", "file-1"),
+        (".bashrc", "file-1"),
     ],
 )
 def test_names_of_others_stay_in_this_folder(name: str, kept: str) -> None:

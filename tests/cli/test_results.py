@@ -1,7 +1,8 @@
 """Fetching result files: in which order, and what is left when it fails half-way."""
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -89,3 +90,29 @@ def test_a_folder_is_no_file() -> None:
     Path("out").mkdir()
     with pytest.raises(ConfigurationError, match="out is a folder"):
         destination(Path("out"), None, overwrite=True)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_pipe_is_never_replaced_by_a_file(overwrite: bool) -> None:
+    os.mkfifo("pipe")
+    with pytest.raises(ConfigurationError, match="pipe is a device or a pipe"):
+        destination(OUT, Path("pipe"), overwrite=overwrite)
+
+
+@pytest.mark.parametrize(
+    ("output_id", "error_id", "left"),
+    [
+        ("file-out", None, {OUT: b"1\n2\n"}),
+        (None, "file-err", {ERR: b"3\n"}),
+        (None, None, {OUT: b"old", ERR: b"old"}),
+    ],
+)
+def test_what_an_earlier_job_left_is_not_taken_for_this_ones(
+    output_id: str | None, error_id: str | None, left: dict[Path, bytes]
+) -> None:
+    OUT.write_bytes(b"old")
+    ERR.write_bytes(b"old")
+    shelf = Shelf({"file-out": b"1\n2\n", "file-err": b"3\n"})
+    job = replace(JOB, output_file_id=output_id, error_file_id=error_id)
+    destination(OUT, None, overwrite=True).fetch(shelf.client, job)
+    assert {path: path.read_bytes() for path in (OUT, ERR) if path.exists()} == left

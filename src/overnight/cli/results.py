@@ -60,9 +60,15 @@ class Destination:
             check_free(path, overwrite=self.overwrite)
 
     def fetch(self, client: "Client", job: "JobView") -> Results:
-        """Download what the job has. The output comes last: where it is, all is."""
+        """Download what the job has. The output comes last: where it is, all is.
+
+        A file of an earlier job that has no successor goes, lest it be taken for this job's; but
+        a job that has no results at all takes nobody's place.
+        """
         with self._errors_of(client, job) as errors:
             if job.output_file_id is None:
+                if self.overwrite and errors is not None:
+                    self.output.unlink(missing_ok=True)
                 return Results(None, errors)
             fetch(client, job.output_file_id, self.output)
             return Results(self.output, errors)
@@ -71,8 +77,8 @@ class Destination:
     def _errors_of(self, client: "Client", job: "JobView") -> Iterator[Path | None]:
         """Taken away again when what is done with it fails, lest it be in the way next time."""
         if job.error_file_id is None:
-            if self.overwrite:
-                self.errors.unlink(missing_ok=True)  # Of an earlier job.
+            if self.overwrite and job.output_file_id is not None:
+                self.errors.unlink(missing_ok=True)
             yield None
             return
         fetch(client, job.error_file_id, self.errors)
@@ -127,16 +133,25 @@ def input_name(client: "Client", job: "JobView") -> str | None:
 def local_name(name: str, otherwise: str) -> str:
     """A server's file name without anything that would lead out of the current folder."""
     last = PurePosixPath(PureWindowsPath(name).name).name
-    harmless = last.isprintable() and last.strip(". ") and not last.startswith("-")
-    return last if harmless else otherwise
+    # Nobody asked for a hidden file, such as one that a shell reads at its next start.
+    harmless = last.isprintable() and not last.startswith(("-", "."))
+    return last if last.strip() and harmless else otherwise
 
 
-def check_free(path: Path, *, overwrite: bool) -> None:
-    """Raises `ConfigurationError` if a file can not be made there."""
+def check_place(path: Path) -> None:
+    """Raises `ConfigurationError` if there can be no plain file of ours."""
     if not path.parent.is_dir():
         raise ConfigurationError(f"There is no folder {path.parent} for {path.name}.")
     if path.is_dir():
         raise ConfigurationError(f"{path} is a folder; name a file in it.")
+    if path.exists() and not path.is_file():
+        # Ours appears by rename, which would take the place of the device itself.
+        raise ConfigurationError(f"{path} is a device or a pipe; name a file.")
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Raises `ConfigurationError` if a file can not be made there."""
+    check_place(path)
     if path.exists() and not overwrite:
         refusal = ConfigurationError(f"{path} exists already.")
         refusal.add_note("Replace it with --overwrite, or name another file.")
