@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
@@ -23,6 +23,8 @@ from overnight.domain.errors import ConfigurationError
 if TYPE_CHECKING:
     from overnight.service.run import RunOptions, RunProgress, RunResult
     from overnight.settings import Settings
+
+_KEY_FLAG: Final = "--upstream-api-key"
 
 _LABELS: Final = {
     "comparing": "comparing with the earlier run",
@@ -99,12 +101,12 @@ def _need_upstream(settings: "Settings") -> None:
 def _options(
     settings: "Settings", endpoint: str, input: Path, output: Path, errors: Path
 ) -> "RunOptions":
+    from overnight.cli.results import check_place
     from overnight.options import dispatch_options, lane_options
     from overnight.service.run import RunOptions
 
     for path in (output, errors):
-        if not path.parent.is_dir():
-            raise ConfigurationError(f"There is no folder {path.parent} for {path.name}.")
+        check_place(path)
     return RunOptions(
         input=input,
         output=output,
@@ -157,8 +159,20 @@ def _alone(output: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def without_keys(words: Sequence[str]) -> list[str]:
+    """A command line that may end up in a log."""
+    shown = list(words)
+    for place, word in enumerate(shown):
+        flag, equals, _ = word.partition("=")
+        if flag == _KEY_FLAG and equals:
+            shown[place] = f"{_KEY_FLAG}=KEY"
+        elif flag == _KEY_FLAG and place + 1 < len(shown):
+            shown[place + 1] = "KEY"
+    return shown
+
+
 def _interrupted(*, fresh: bool) -> NoReturn:
-    words = [word for word in sys.argv[1:] if not (fresh and word == "--fresh")]
+    words = [word for word in without_keys(sys.argv[1:]) if not (fresh and word == "--fresh")]
     say_error("interrupted; what is done is kept", f"go on with: overnight {shlex.join(words)}")
     raise typer.Exit(ExitCode.INTERRUPTED)
 
