@@ -12,7 +12,7 @@ from overnight.domain.file import StoredFile
 from overnight.domain.upload import Upload
 from overnight.seams import SystemChance
 from overnight.service.files import FilesOptions, NewFile
-from overnight.service.part_order import OrderOfIds
+from overnight.service.part_order import OrderOfIds, OrderOfNumbers
 from overnight.service.part_uploads import NewUpload, PartUploads
 from support.memory_disk import Died
 from support.service_world import ServiceWorld, in_world, running
@@ -20,12 +20,13 @@ from support.service_world import ServiceWorld, in_world, running
 PARTS = [bytes([65 + number]) * (50 + number) for number in range(4)]
 WHOLE = b"".join(PARTS)
 OPTIONS = FilesOptions(secret=b"s" * 32, upload_seconds=120)
+EARLY = replace(OPTIONS, early_join_bytes=1)
 
 
-def service(world: ServiceWorld) -> PartUploads:
+def service(world: ServiceWorld, options: FilesOptions = OPTIONS) -> PartUploads:
     """As a process that has just started has it."""
     seams = replace(world.seams, chance=SystemChance())
-    return PartUploads(world.database, world.blobs, seams, OPTIONS)
+    return PartUploads(world.database, world.blobs, seams, options)
 
 
 async def announce(uploads: PartUploads) -> Upload:
@@ -91,6 +92,65 @@ def test_a_join_takes_hardly_more_disk_than_the_parts(tmp_path: Path) -> None:
         world.disk.change = change  # type: ignore[method-assign]
         await complete(uploads, upload, part_ids)
         assert 6 * size <= most <= 8 * size
+
+    in_world(tmp_path, test)
+
+
+def numbered() -> NewUpload:
+    checksum = hashlib.sha256(WHOLE).hexdigest()
+    return NewUpload(NewFile("local", "a.jsonl", "batch"), len(WHOLE), len(PARTS), checksum)
+
+
+async def put(uploads: PartUploads, upload: Upload, number: int, data: bytes | None = None) -> str:
+    async with await uploads.incoming(upload, number) as incoming:
+        await incoming.write(PARTS[number - 1] if data is None else data)
+        return (await uploads.add_part(upload, incoming, number)).sha256
+
+
+def test_numbered_parts_are_joined_as_they_come(tmp_path: Path) -> None:
+    async def test(world: ServiceWorld) -> None:
+        uploads = service(world, EARLY)
+        upload = await uploads.create(numbered())
+        folder = world.blobs.upload_folder(upload.id)
+        tags = {}
+        for number, names in ((2, 1), (1, 1), (4, 2), (3, 1)):
+            tags[number] = await put(uploads, upload, number)
+            assert len(world.disk.list_folder(folder)) == names
+        assert await put(uploads, upload, 1) == tags[1]
+        with pytest.raises(Conflict, match="Part 1 came before, with other bytes"):
+            await put(uploads, upload, 1, bytes(len(PARTS[0])))
+        assert world.disk.list_folder(folder) == ["joined"]
+        _, file = await uploads.complete(upload.id, "local", OrderOfNumbers(tags))
+        assert bytes(world.disk.files[world.blobs.file_path(file.id)]) == WHOLE
+
+    in_world(tmp_path, test)
+
+
+def test_early_joins_go_on_wherever_their_process_died(tmp_path: Path) -> None:
+    async def die_after(world: ServiceWorld, writes: int) -> bool:
+        uploads = service(world, EARLY)
+        upload = await uploads.create(numbered())
+        died = False
+        world.disk.writes_left = writes
+        tags: dict[int, str] = {}
+        for number in (2, 1, 3, 4):
+            try:
+                tags[number] = await put(uploads, upload, number)
+            except Died:
+                died = True
+                world.disk.writes_left = None
+                uploads = service(world, EARLY)
+                tags[number] = await put(uploads, upload, number)
+        world.disk.writes_left = None
+        _, file = await uploads.complete(upload.id, "local", OrderOfNumbers(tags))
+        assert bytes(world.disk.files[world.blobs.file_path(file.id)]) == WHOLE
+        return died
+
+    async def test(world: ServiceWorld) -> None:
+        writes = 0
+        while await die_after(world, writes):
+            writes += 1
+        assert writes > 3 * len(PARTS)
 
     in_world(tmp_path, test)
 

@@ -24,7 +24,8 @@ class Upload:
     With `parts_max` the parts are numbered from 1 to it and a number may be sent again; without
     it they are ordered at the end. `checksum` is the sha256 (hex) the client promised.
     `lifetime_seconds` is the file's own, from its creation. `part_ids` and `sha256` are of the
-    file as it is joined, from JOINING on.
+    file as it is joined, from JOINING on. Of numbered parts the first `joined` are joined before
+    that already, or are just being, and stay what they are.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Upload:
     checksum: str | None = None
     lifetime_seconds: int | None = None
     status: UploadStatus = UploadStatus.PENDING
+    joined: int = 0
     part_ids: tuple[str, ...] = ()
     sha256: str | None = None
 

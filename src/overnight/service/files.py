@@ -38,6 +38,7 @@ class FilesOptions:
 
     `upload_seconds` is for an upload in parts whose parts carry keys, `link_seconds` for bytes
     that come by signed links. With `deduplicate` bytes that the tenant has are not taken again.
+    Numbered parts are joined before all are in once they have `early_join_bytes`.
     """
 
     secret: bytes
@@ -46,6 +47,7 @@ class FilesOptions:
     link_seconds: float = 24 * 3600
     upload_seconds: float = 3600
     deduplicate: bool = False
+    early_join_bytes: int = 1024**3
 
     @property
     def size_limit(self) -> SizeLimit:

@@ -41,15 +41,23 @@ class Joining:
         self._disk = disk
         self._thread = thread
 
-    async def digests(self, parts: Sequence[Part], *, with_md5: bool) -> Digests:
-        """Raises `Corrupt` and `Unavailable`."""
+    async def digests(self, upload: Upload, parts: Sequence[Part], *, with_md5: bool) -> Digests:
+        """Of the parts, whether they are joined already or not.
+
+        Raises `Corrupt` and `Unavailable`.
+        """
         if len(parts) == 1 and not with_md5:
             return Digests(parts[0].sha256)
         hashes = [hashlib.sha256()]
         if with_md5:
             hashes.append(hashlib.md5(usedforsecurity=False))
-        for part in parts:
-            async for block in self._blocks(part):
+        done = await self._run(lambda: self._joined(upload, parts))
+        if done:
+            length = sum(part.bytes for part in parts[:done])
+            async for block in self._blocks(self._blobs.joined_path(upload.id), length):
+                await self._run(partial(_update, hashes, block))
+        for part in parts[done:]:
+            async for block in self._blocks(self._path(part), part.bytes):
                 await self._run(partial(_update, hashes, block))
         return Digests(*(each.hexdigest() for each in hashes))
 
@@ -58,8 +66,17 @@ class Joining:
 
         Raises `Unavailable` when the disk is full or fails: once it does not, do it again.
         """
-        if await self._run(lambda: self._is_joined(upload)):
+        if await self._run(lambda: self._is_in_place(upload)):
             return
+        await self.append(upload, parts)
+        joined = self._blobs.joined_path(upload.id)
+        await self._run(lambda: self._disk.publish(joined, self._blobs.file_path(upload.file_id)))
+
+    async def append(self, upload: Upload, parts: Sequence[Part]) -> None:
+        """Join the parts that are there, which are the first of those there will be.
+
+        Raises what `join` raises.
+        """
         joined = self._blobs.joined_path(upload.id)
         done = await self._run(lambda: self._begin(upload, parts))
         length = sum(part.bytes for part in parts[:done])
@@ -68,13 +85,12 @@ class Joining:
             await self._append(file, parts[done:])
         finally:
             await self._run(file.close)
-        await self._run(lambda: self._disk.publish(joined, self._blobs.file_path(upload.file_id)))
 
     async def _append(self, file: AppendFile, parts: Sequence[Part]) -> None:
         copied: list[Part] = []
         unsynced = 0
         for part in parts:
-            async for block in self._blocks(part):
+            async for block in self._blocks(self._path(part), part.bytes):
                 await self._run(partial(file.append, [block]))
             copied.append(part)
             unsynced += part.bytes
@@ -90,12 +106,9 @@ class Joining:
 
     def _begin(self, upload: Upload, parts: Sequence[Part]) -> int:
         """How many parts are in the file; at least the first, which becomes it."""
-        there = set(self._disk.list_folder(self._blobs.upload_folder(upload.id)))
-        done = sum(part.id not in there for part in parts)
-        if any(part.id in there for part in parts[:done]):
-            raise Corrupt(f"Parts of {upload.id} are missing.")
+        done = self._joined(upload, parts)
         joined = self._blobs.joined_path(upload.id)
-        if not parts and joined.name not in there:
+        if not parts and joined.name not in self._disk.list_folder(joined.parent):
             self._disk.make_folder(joined.parent)
             self._disk.create(joined).close()
         elif parts and not done:
@@ -103,12 +116,20 @@ class Joining:
             return 1
         return done
 
+    def _joined(self, upload: Upload, parts: Sequence[Part]) -> int:
+        """How many parts have gone into the file: the first ones, as they go in order."""
+        there = set(self._disk.list_folder(self._blobs.upload_folder(upload.id)))
+        done = sum(part.id not in there for part in parts)
+        if any(part.id in there for part in parts[:done]):
+            raise Corrupt(f"Parts of {upload.id} are missing.")
+        return done
+
     def _go_on(self, joined: Path, length: int) -> AppendFile:
         if self._size(joined) < length:
             raise Corrupt(f"What was joined of {joined.parent.name} is shorter than its parts.")
         return self._disk.extend(joined, length)
 
-    def _is_joined(self, upload: Upload) -> bool:
+    def _is_in_place(self, upload: Upload) -> bool:
         """A crash came between the rename and the row."""
         try:
             return self._size(self._blobs.file_path(upload.file_id)) == upload.bytes
@@ -121,12 +142,12 @@ class Joining:
         file.close()
         return size
 
-    async def _blocks(self, part: Part) -> AsyncIterator[bytes]:
-        file = await self._run(lambda: self._disk.open(self._path(part)))
+    async def _blocks(self, path: Path, size: int) -> AsyncIterator[bytes]:
+        file = await self._run(lambda: self._disk.open(path))
         try:
-            for offset in range(0, part.bytes, _BLOCK_BYTES):
-                length = min(_BLOCK_BYTES, part.bytes - offset)
-                yield await self._run(partial(_read, file, part, offset, length))
+            for offset in range(0, size, _BLOCK_BYTES):
+                length = min(_BLOCK_BYTES, size - offset)
+                yield await self._run(partial(_read, file, offset, length))
         finally:
             file.close()
 
@@ -147,8 +168,8 @@ def _update(hashes: Sequence["hashlib._Hash"], block: bytes) -> None:
         each.update(block)
 
 
-def _read(file: ReadFile, part: Part, offset: int, length: int) -> bytes:
+def _read(file: ReadFile, offset: int, length: int) -> bytes:
     block = file.read_at(offset, length)
     if len(block) != length:
-        raise Corrupt(f"{part.id} has not the {part.bytes} bytes it was stored with.")
+        raise Corrupt(f"What was uploaded ends at byte {offset + len(block)}, too early.")
     return block

@@ -29,6 +29,8 @@ class OrderOfIds:
     md5: str | None = None
 
     def choose(self, upload: Upload, parts: Sequence[Part]) -> list[Part]:
+        if upload.parts_max is not None:
+            raise InvalidRequest(f"The parts of {upload.id} go by their numbers.")
         known = {part.id: part for part in parts}
         chosen: list[Part] = []
         for part_id in self.part_ids:

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count as count_from
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -128,24 +130,15 @@ class PartUploads:
             number=number,
         )
         await self._writing.run(lambda: self._publish(incoming, part))
-
-        def add(tx: Connection) -> list[str]:
-            left = self._room(tx, upload.id, number)
-            if part.bytes > left:
-                raise LimitExceeded(
-                    f"The part has {part.bytes:,} bytes; of the {upload.bytes:,} announced for "
-                    f"the upload {left:,} are left.",
-                    code="file_too_large",
-                )
-            return upload_rows.add_part(tx, part)
-
         gone = [part.id]
         try:
-            gone = await self._database.write(add)
+            gone = await self._database.write(lambda tx: self._add_row(tx, part))
         finally:
             for part_id in gone:
                 path = self._blobs.part_path(upload.id, part_id)
                 await self._writing.run(partial(self._disk.remove, path))
+        if number is not None:
+            await self._join_early(upload)
         return part
 
     async def complete(
@@ -156,8 +149,7 @@ class PartUploads:
         Raises `NotFound`, `InvalidRequest` when the parts are not what was promised (they stay,
         and it may be asked again), and `Conflict` when the upload has ended otherwise.
         """
-        lock = self._locks.setdefault(upload_id, asyncio.Lock())
-        async with lock:
+        async with self._lock(upload_id):
             upload = await self.get(upload_id, tenant)
             status = upload.status
             if status is UploadStatus.PENDING:
@@ -185,8 +177,60 @@ class PartUploads:
             elif upload.status is not UploadStatus.CANCELLED:
                 raise _wrong_status("cancel", upload.status)
 
-        await self._database.write(cancel)
+        async with self._lock(upload_id):
+            await self._database.write(cancel)
         return await self.get(upload_id, tenant)
+
+    def _lock(self, upload_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(upload_id, asyncio.Lock())
+
+    def _add_row(self, tx: Connection, part: Part) -> list[str]:
+        """Ids of the parts that are not needed: replaced ones, or this one."""
+        upload = self._now(tx, part.upload_id)
+        left = self._room(tx, upload.id, part.number)
+        if part.bytes > left:
+            raise LimitExceeded(
+                f"The part has {part.bytes:,} bytes; of the {upload.bytes:,} announced for "
+                f"the upload {left:,} are left.",
+                code="file_too_large",
+            )
+        if part.number is None or part.number > upload.joined:
+            return upload_rows.add_part(tx, part)
+        for same in upload_rows.parts(tx, upload.id):
+            if same.number == part.number and same.sha256 != part.sha256:
+                raise Conflict(
+                    f"Part {part.number} came before, with other bytes, and is joined already.",
+                    code="part_joined",
+                )
+        return [part.id]
+
+    async def _join_early(self, upload: Upload) -> None:
+        """Join what is there from number 1 on, so that little is left when all are in.
+
+        Clients wait a minute for a completion; joining 50 GB takes longer than that. The newest
+        parts are left alone, for as long as that may be sent again.
+        """
+        lock = self._lock(upload.id)
+        if lock.locked():
+            return  # Whoever holds it looks again before it ends.
+        async with lock:
+            # A disk that is full now may not be when the upload is completed.
+            with suppress(Unavailable):
+                while parts := await self._database.write(lambda tx: self._joinable(tx, upload)):
+                    await self._joining.append(upload, parts)
+
+    def _joinable(self, tx: Connection, upload: Upload) -> list[Part]:
+        """All parts from number 1 to the first that is missing, if it is time to join those."""
+        now = self._now(tx, upload.id)
+        by_number = {part.number: part for part in upload_rows.parts(tx, upload.id)}
+        count = next(number for number in count_from(1) if number not in by_number) - 1
+        there = [by_number[number] for number in range(1, count + 1)]
+        waiting = there[now.joined :]
+        enough = sum(part.bytes for part in waiting) >= self._options.early_join_bytes
+        if now.status is not UploadStatus.PENDING or not waiting or not enough:
+            return []
+        upload_rows.mark_joined(tx, upload.id, count)
+        return there
 
     def _now(self, tx: Connection, upload_id: str, tenant: str | None = None) -> Upload:
         upload = upload_rows.get(tx, upload_id, tenant)
@@ -217,7 +261,7 @@ class PartUploads:
                 param="bytes",
                 code="size_mismatch",
             )
-        digests = await self._joining.digests(chosen, with_md5=order.md5 is not None)
+        digests = await self._joining.digests(upload, chosen, with_md5=order.md5 is not None)
         _check_promised("sha256", digests.sha256, upload.checksum, "checksum")
         _check_promised("md5", digests.md5, order.md5, "md5")
         part_ids = tuple(part.id for part in chosen)

@@ -213,6 +213,8 @@ uploads: Final = Table(
     Column("checksum", Text),
     Column("lifetime_seconds", Integer),
     Column("status", Text, nullable=False),
+    # Numbered parts from the first on that are joined already, or are just being.
+    Column("joined", Integer, nullable=False, server_default=text("0")),
     # Null until the order is settled.
     Column("part_ids", Text),
     Column("sha256", Text),

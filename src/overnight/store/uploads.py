@@ -84,6 +84,14 @@ def add_part(tx: Connection, part: Part) -> list[str]:
     return replaced
 
 
+def mark_joined(tx: Connection, upload_id: str, count: int) -> None:
+    """From here on the first `count` numbered parts stay what they are.
+
+    Whether the upload is PENDING is for the caller to ask, in this transaction.
+    """
+    tx.execute(update(uploads).where(uploads.c.id == upload_id).values(joined=count))
+
+
 def settle_order(tx: Connection, upload_id: str, part_ids: Sequence[str], sha256: str) -> None:
     """PENDING to JOINING: from here on only this order is tried. Raises `Conflict`."""
     order = json.dumps(list(part_ids))
@@ -164,6 +172,7 @@ def _to_upload(row: Row[Any]) -> Upload:
         checksum=row.checksum,
         lifetime_seconds=row.lifetime_seconds,
         status=UploadStatus(row.status),
+        joined=row.joined,
         part_ids=tuple(json.loads(row.part_ids or "[]")),
         sha256=row.sha256,
     )

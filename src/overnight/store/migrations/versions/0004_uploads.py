@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("checksum", sa.Text),
         sa.Column("lifetime_seconds", sa.Integer),
         sa.Column("status", sa.Text, nullable=False),
+        sa.Column("joined", sa.Integer, nullable=False, server_default=sa.text("0")),
         sa.Column("part_ids", sa.Text),
         sa.Column("sha256", sa.Text),
         sa.PrimaryKeyConstraint("id", name="pk_uploads"),
