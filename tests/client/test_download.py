@@ -1,6 +1,7 @@
 """Downloads from servers that cut, lie and forget."""
 
 import fcntl
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -114,6 +115,19 @@ def test_a_server_that_brings_nothing_new_is_given_up_and_what_came_is_kept(tmp_
     assert (tmp_path / "out.jsonl").read_bytes() == DATA
 
 
+def test_beginning_anew_is_nothing_new(tmp_path: Path) -> None:
+    """A server that always cuts at the same place, behind a proxy that spoils ranges."""
+    halves = [cut(reply(200, DATA), 1000), part_of(DATA, 0)]
+    waits = Waits()
+    with (
+        scripted(4 * halves) as server,
+        client_of(server.base_url, waits=waits) as client,
+        pytest.raises(Unreachable),
+    ):
+        client.download("file-1", tmp_path / "out.jsonl")
+    assert waits.seconds == [0.5, 1.0, 2.0]
+
+
 def test_a_reset_before_anything_came_is_tried_again(tmp_path: Path) -> None:
     ranges, _ = fetch([[RESET], reply(200, DATA)], tmp_path)
     assert ranges == [None, None]
@@ -181,7 +195,9 @@ def test_two_downloads_of_one_file_do_not_mix(tmp_path: Path) -> None:
     assert server.requests == []
 
 
-@pytest.mark.parametrize(("target", "why"), [(".", "is a folder"), ("no/out", "is no folder")])
+@pytest.mark.parametrize(
+    ("target", "why"), [(".", "is not a plain file"), ("no/out", "is no folder")]
+)
 def test_a_target_that_can_not_be_is_refused_before_anything_is_sent(
     tmp_path: Path, target: str, why: str
 ) -> None:
@@ -191,6 +207,18 @@ def test_a_target_that_can_not_be_is_refused_before_anything_is_sent(
         pytest.raises(ClientError, match=why),
     ):
         client.download("file-1", tmp_path / target)
+    assert server.requests == []
+
+
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (
+        scripted(ranged) as server,
+        client_of(server.base_url) as client,
+        pytest.raises(ClientError, match="is not a plain file"),
+    ):
+        client.download("file-1", tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
     assert server.requests == []
 
 

@@ -45,10 +45,13 @@ class Download:
 
     def run(self) -> int:
         """The length in bytes. Raises `ClientError`, and then keeps what it has."""
-        if self.to.is_dir() or not self.to.parent.is_dir():
-            folder = self.to if self.to.is_dir() else self.to.parent
-            why = "is a folder" if self.to.is_dir() else "is no folder"
-            raise ClientError(f"{self.to}: {folder} {why}.", "Give the name of a file.")
+        if not self.to.parent.is_dir():
+            raise ClientError(
+                f"{self.to}: {self.to.parent} is no folder.", "Give the name of a file."
+            )
+        if self.to.exists() and not self.to.is_file():
+            # By rename the file would take the place of a device.
+            raise ClientError(f"{self.to} is not a plain file.", "Give the name of a file.")
         with _held(self.part) as part:
             try:
                 length = self._fetch(part)
@@ -65,12 +68,16 @@ class Download:
         """Goes on until it is whole, or until some tries in a row brought nothing new."""
         retries = self.transport.retries
         tries = 0
+        # Not what there was before this try: after each beginning anew that would be nothing,
+        # and a server that always cuts at the same place would be asked for ever.
+        most = _size(part)
         while True:
-            had = _size(part)
             cut = self._go_on(part)
+            size = _size(part)
             if cut is None:
-                return _size(part)
-            tries = 1 if _size(part) > had else tries + 1
+                return size
+            tries = 1 if size > most else tries + 1
+            most = max(most, size)
             wait = retries.backoff(tries)
             if wait is None:
                 raise unreachable(cut, self.transport.address) from cut
