@@ -19,13 +19,23 @@ def page(status: int) -> Steps:
     return [head.encode() + b"content-length: %d\r\n\r\n" % len(HTML) + HTML]
 
 
+def ask(client: Client, path: str) -> None:
+    match path:
+        case "jobs":
+            list(client.jobs())
+        case "create":
+            client.create_job("file-1", "/v1/embeddings")
+        case _:
+            client.job("batch_1")
+
+
 def failure_of(*answers: Steps, path: str = "job", api_key: str | None = None) -> ClientError:
     with (
         scripted(list(answers)) as server,
         client_of(server.base_url, api_key=api_key) as client,
         pytest.raises(ClientError) as failure,
     ):
-        list(client.jobs()) if path == "jobs" else client.job("batch_1")
+        ask(client, path)
     assert f"http://127.0.0.1:{server.port}" in failure.value.message
     return failure.value
 
@@ -72,6 +82,14 @@ def test_what_is_no_text_is_not_sent_to_a_terminal() -> None:
     assert len(told) < 600
 
 
+def test_nothing_of_a_refusal_steers_a_terminal() -> None:
+    error = {"error": {"message": "No.", "code": "a\x1b[2Jb"}}
+    failure = failure_of(reply_json(error, 400, x_request_id="r\x1b[8m"))
+    assert failure.message.endswith("No. (code a [2Jb, request r [8m)")
+    moved = failure_of(reply(307, b"", location="http://127.0.0.1:1/\x1b[8m"), path="create")
+    assert (moved.hint or "").isprintable()
+
+
 def test_a_page_in_between_is_told_by_its_title() -> None:
     refusal = failure_of(page(502))
     assert "answered 502 Bad Gateway: an HTML page “502 Bad Gateway”." in refusal.message
@@ -88,8 +106,13 @@ def test_a_page_in_between_is_told_by_its_title() -> None:
         ([reply_json({"id": 7, "status": None})], "job"),
         ([reply_json([])], "job"),
         ([reply_json({"data": [{"id": "batch_1"}]})], "jobs"),
+        ([reply_json({"id": "\x1b[2J", "status": "completed"})], "job"),
+        ([reply(200, 100_000 * b"[")], "job"),
     ],
-    ids=["page", "no JSON", "no id", "no status", "no strings", "a list", "in a list"],
+    ids=[
+        *("page", "no JSON", "no id", "no status", "no strings", "a list", "in a list"),
+        *("not for a terminal", "too deep"),
+    ],
 )
 def test_what_is_no_batch_api_is_a_bad_reply(answers: list[Steps], path: str) -> None:
     failure = failure_of(*answers, path=path)
@@ -194,6 +217,25 @@ def test_a_proxy_is_not_asked_for_this_machine(
         for host in ("127.0.0.1", "localhost"):
             with client_of(f"http://{host}:{server.port}") as client:
                 assert client.job("batch_1").ended
+
+
+def test_a_proxy_that_can_not_be_used_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for proxy, words in (
+        ("socks5://127.0.0.1:1080", "SOCKS proxy"),
+        ("ftp://user:word@127.0.0.1", "proxy that can not be used"),
+    ):
+        monkeypatch.setenv("ALL_PROXY", proxy)
+        with pytest.raises(ClientError, match=words) as failure:
+            Client(Server("http://batch.example"))
+        assert "batch.example to NO_PROXY" in (failure.value.hint or "")
+        assert "user:word" not in str(failure.value)
+
+
+def test_certificates_that_are_not_there_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "no-such-file.pem")
+    with pytest.raises(ClientError, match="No such file") as failure:
+        Client(Server("https://batch.example"))
+    assert "SSL_CERT_FILE" in (failure.value.hint or "")
 
 
 def test_a_proxy_is_asked_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,12 +200,21 @@ def test_base_urls_are_understood(given: str, url: str, name: str, spelling: str
 
 @pytest.mark.parametrize(
     "given",
-    ["", "localhost:8024", "ftp://h", "http://", "http://h:port", "http://h?a=b", "http://[::1"],
+    [
+        *("", "localhost:8024", "ftp://h", "http://", "http://h:port", "http://h?a=b"),
+        *("http://[::1", "http://a..b", f"http://{64 * 'a'}", "http://a\x7f", "http://☃☃.-x"),
+    ],
 )
 def test_what_is_no_base_url_is_refused_with_one_that_is(given: str) -> None:
     with pytest.raises(ClientError, match="is not a base URL") as failure:
         Address.of(Server(given))
     assert "http://" in (failure.value.hint or "")
+
+
+@pytest.mark.parametrize("value", [1.8e12, -1e14, "10000-01-01", True, float("nan")])
+def test_what_is_no_time_is_unknown(value: object) -> None:
+    """Milliseconds among them, which some servers tell."""
+    assert read(created_at=value).created_at is None
 
 
 def test_a_password_is_sent_and_not_shown() -> None:

@@ -116,13 +116,13 @@ class Client:
         return self._job(Fields(self._transport.post(_path("batches", job_id, "cancel"))))
 
     def _file(self, fields: Fields) -> FileView:
-        file_id = fields.text("id")
+        file_id = fields.word("id")
         if file_id is None:
             raise lacking("file", "id", self._transport.address)
         return file_view(fields, file_id)
 
     def _job(self, fields: Fields) -> JobView:
-        job_id, status = fields.text("id"), fields.text("status")
+        job_id, status = fields.word("id"), fields.word("status")
         if job_id is None or status is None:
             raise lacking("job", "status" if job_id else "id", self._transport.address)
         return job_view(fields, job_id, status)

@@ -91,7 +91,9 @@ def refused(reply: httpx2.Response, address: Address) -> ClientError:
     told, code = _told(reply)
     request_id = reply.headers.get("x-request-id")
     named = [
-        f"{name} {value}" for name, value in (("code", code), ("request", request_id)) if value
+        f"{name} {_shorten(value)}"
+        for name, value in (("code", code), ("request", request_id))
+        if value
     ]
     message = f"{address.name} answered {status}{_phrase(status)}"
     message += f": {told}" if told else "."
@@ -101,7 +103,7 @@ def refused(reply: httpx2.Response, address: Address) -> ClientError:
 
 
 def not_json(reply: httpx2.Response, address: Address) -> BadReply:
-    kind = reply.headers.get("content-type", "").split(";")[0] or "something"
+    kind = _shorten(reply.headers.get("content-type", "").split(";")[0]) or "something"
     what = "an HTML page" if kind == "text/html" else f"{kind} that is no JSON"
     if kind == "application/json":
         what = "what is no JSON"
@@ -123,7 +125,7 @@ def _told(reply: httpx2.Response) -> tuple[str, str | None]:
     """The server's own words and its code, in any of the shapes that servers use."""
     try:
         body = json.loads(reply.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _plain_words(reply), None
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
@@ -150,7 +152,7 @@ def _shorten(text: str) -> str:
 def _hint(reply: httpx2.Response, code: str | None) -> str | None:
     status = reply.status_code
     if 300 <= status < 400:
-        target = reply.headers.get("location", "")
+        target = _shorten(reply.headers.get("location", ""))
         return f"It points to {target}: give the base URL that belongs to it." if target else None
     match status:
         case 401 if "authorization" in reply.request.headers:

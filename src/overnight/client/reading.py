@@ -24,6 +24,10 @@ class Fields:
         value = self.number(*names)
         return None if value is None else int(value)
 
+    def word(self, *names: str) -> str | None:
+        """A text that may be shown as it is, such as an id: nothing in it steers a terminal."""
+        return next((v for v in self._present(names) if isinstance(v, str) and _is_word(v)), None)
+
     def flag(self, name: str, default: bool) -> bool:
         value = self._values.get(name)
         return value if isinstance(value, bool) else default
@@ -59,6 +63,10 @@ class Fields:
         return (self._values[name] for name in names if name in self._values)
 
 
+def _is_word(text: str) -> bool:
+    return bool(text) and text.isprintable()
+
+
 def listed(reply: object) -> list[Fields]:
     """The items of a list, whether it is bare or in the `data` of an object."""
     return [Fields(item) for item in _list(reply)] or Fields(reply).items("data")
@@ -69,7 +77,11 @@ def _list(value: object) -> list[object]:
 
 
 _MOST: Final = 1e15
-"""More than any count or time of ours; NaN and infinity are JSON to Python's parser, too."""
+"""More than any count of ours; NaN and infinity are JSON to Python's parser, too."""
+
+
+_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
+"""What the standard library can write as a date, in seconds. Milliseconds are far beyond."""
 
 
 def _number(value: object) -> float | None:
@@ -80,7 +92,8 @@ def _number(value: object) -> float | None:
 
 def _time(value: object) -> float | None:
     if not isinstance(value, str):
-        return _number(value)
+        seconds = _number(value)
+        return seconds if seconds is not None and _YEAR_1 <= seconds < _YEAR_10000 else None
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:

@@ -5,6 +5,8 @@ from ipaddress import ip_address
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+import httpx2
+
 from overnight.client.errors import ClientError
 
 Spelling = Literal["openai", "together"]
@@ -49,7 +51,9 @@ class Address:
         try:
             parts = urlsplit(given)
             host, port = parts.hostname, parts.port
-        except ValueError as error:
+            httpx2.URL(given)
+            (host or "").encode("idna")
+        except (ValueError, httpx2.InvalidURL) as error:
             raise _not_a_base_url(given, str(error)) from error
         if parts.scheme not in ("http", "https") or not host:
             raise _not_a_base_url(given, "it has to begin with http:// or https:// and a host")

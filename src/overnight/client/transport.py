@@ -134,7 +134,7 @@ class Transport:
     def json(self, reply: httpx2.Response) -> object:
         try:
             return self.expect_success(reply).json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise not_json(reply, self.address) from error
 
 
@@ -142,13 +142,30 @@ def _open(address: Address, timeout: httpx2.Timeout) -> httpx2.Client:
     # Loading the trusted authorities takes longer than a request to this machine, where plain
     # HTTP has no use for them; a context without any trusts nobody.
     needs_authorities = not (address.is_loopback and address.url.startswith("http://"))
-    tls = (
-        httpx2.create_ssl_context()
-        if needs_authorities
-        else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    )
-    # A proxy is not meant for this machine, whatever the environment leaves out of NO_PROXY.
-    return httpx2.Client(verify=tls, trust_env=not address.is_loopback, timeout=timeout)
+    tls = _authorities() if needs_authorities else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        # A proxy is not meant for this machine, whatever the environment leaves out of NO_PROXY.
+        return httpx2.Client(verify=tls, trust_env=not address.is_loopback, timeout=timeout)
+    except ImportError as error:
+        raise ClientError(
+            "The environment names a SOCKS proxy, and the package socksio is not installed.",
+            f"Install it, unset ALL_PROXY, or add {address.host} to NO_PROXY.",
+        ) from error
+    except (ValueError, httpx2.InvalidURL) as error:
+        raise ClientError(
+            f"The environment names a proxy that can not be used: {error}.",
+            f"Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or add {address.host} to NO_PROXY.",
+        ) from error
+
+
+def _authorities() -> ssl.SSLContext:
+    try:
+        return httpx2.create_ssl_context()
+    except OSError as error:
+        raise ClientError(
+            f"The certificates to trust can not be loaded: {error.strerror or error}.",
+            "Check SSL_CERT_FILE and SSL_CERT_DIR.",
+        ) from error
 
 
 def _authorization(api_key: str | None) -> dict[str, str]:

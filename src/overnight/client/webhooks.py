@@ -90,7 +90,7 @@ class Webhooks:
         return map(_delivery, islice(listed, limit))
 
     def _webhook(self, fields: Fields) -> WebhookView:
-        webhook_id = fields.text("id")
+        webhook_id = fields.word("id")
         if webhook_id is None:
             raise lacking("webhook", "id", self._transport.address)
         return WebhookView(
