@@ -84,3 +84,10 @@ def test_wide_text_is_cut_so_that_the_mark_stays(excerpt: str, columns: int) -> 
     assert cells(text) <= columns
     assert mark is not None
     assert text[slice(*mark)] == excerpt[slice(*marked)]
+
+
+def test_nothing_of_a_fault_steers_a_terminal() -> None:
+    clear = "\x1b[2J"
+    fault = Fault(clear, clear, 1, clear, clear)
+    lines = shown(fault, stream=io.StringIO(), source=clear).splitlines()
+    assert all(line.isprintable() for line in lines)

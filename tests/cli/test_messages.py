@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from overnight.cli.messages import ExitCode, told
+from overnight.cli.messages import ExitCode, say_error, told
 from overnight.domain import errors
 from overnight.domain.errors import OvernightError
 
@@ -43,3 +43,8 @@ def test_interrupted() -> None:
     with pytest.raises(SystemExit) as caught, told():
         raise KeyboardInterrupt
     assert caught.value.code == 130
+
+
+def test_words_of_others_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    say_error("one\x1b[2J\ntwo", "three\r")
+    assert capsys.readouterr().err == "error: one�[2J\nerror: two\nhint: three�\n"

@@ -281,3 +281,11 @@ def test_a_dumb_terminal_gets_plain_lines(
     with ProgressLine(10, "sending", stream=terminal, clock=clock) as line:
         line.update(10)
     assert terminal.getvalue() == "sending: 10/10 done, 0:00 in all\n"
+
+
+def test_a_note_is_harmless(clock: Clock, terminal: Terminal) -> None:
+    for stream in (io.StringIO(), terminal):
+        with ProgressLine(9, "job", stream=stream, clock=clock) as line:
+            line.update(1, note="waiting\x1b[2J")
+        assert "waiting�[2J" in stream.getvalue()
+        assert "\x1b[2J" not in stream.getvalue()

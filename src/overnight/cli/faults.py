@@ -65,7 +65,7 @@ def counted(faults: Sequence[FaultLike], total: int | None = None) -> str:
     at_least = "at least " if found == len(faults) >= FAULTS_MAX else ""
     where = f" on {lines:,} line{'s'[: lines > 1]}" if lines and found == len(faults) else ""
     codes = Counter(fault.code for fault in faults).most_common()
-    named = ", ".join(f"{count:,} {code}" for code, count in codes)
+    named = ", ".join(f"{count:,} {printable(code)}" for code, count in codes)
     return f"{at_least}{found:,} fault{'s'[: found > 1]}{where}: {named}"
 
 
@@ -77,7 +77,8 @@ class _Report:
     coloured: bool
 
     def lines(self, fault: FaultLike) -> Iterator[str]:
-        named = [self._paint("place", self._place(fault)), self._paint("code", fault.code)]
+        code = printable(fault.code)
+        named = [self._paint("place", self._place(fault)), self._paint("code", code)]
         if fault.param is not None:
             named.append(self._paint("field", printable(fault.param)))
         yield " ".join(named)
@@ -87,7 +88,8 @@ class _Report:
 
     def _place(self, fault: FaultLike) -> str:
         if self.source is not None:
-            return f"{self.source}:" if fault.line is None else f"{self.source}:{fault.line}:"
+            source = printable(self.source)
+            return f"{source}:" if fault.line is None else f"{source}:{fault.line}:"
         return "file:" if fault.line is None else f"line {fault.line}:"
 
     def wrapped(self, text: str, indent: str = "  ") -> list[str]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import NoReturn
 
+from overnight.cli.faults import printable
 from overnight.domain.errors import CallerFault, ConfigurationError, OvernightError
 
 
@@ -27,11 +28,11 @@ class ExitCode(IntEnum):
 
 
 def say_error(message: str, *hints: str) -> None:
-    """`error: …` and `hint: …` lines on standard error."""
+    """`error: …` and `hint: …` lines on standard error, harmless whoever's words they hold."""
     for line in message.splitlines():
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {printable(line)}", file=sys.stderr)
     for hint in hints:
-        print(f"hint: {hint}", file=sys.stderr)
+        print(f"hint: {printable(hint)}", file=sys.stderr)
 
 
 def fail(code: ExitCode, message: str, *hints: str) -> NoReturn:

@@ -75,16 +75,19 @@ def _ask(
 
 
 def model_names(body: bytes) -> tuple[str, ...] | None:
-    """From `{"data": [{"id": …}]}` or, as Together spells it, the list alone; None: neither."""
+    """From `{"data": [{"id": …}]}` or, as Together spells it, the list alone; None: neither.
+
+    Names that could steer a terminal are left out: no request may ask for them.
+    """
     try:
         listed = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     entries = listed.get("data") if isinstance(listed, dict) else listed
     if not isinstance(entries, list):
         return None
     names = (entry.get("id") for entry in entries if isinstance(entry, dict))
-    return tuple(name for name in names if isinstance(name, str))
+    return tuple(name for name in names if isinstance(name, str) and name.isprintable())
 
 
 def reason(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TextIO
 
+from overnight.cli.faults import printable
 from overnight.cli.recent_rate import RecentRate, Sample
 
 if TYPE_CHECKING:
@@ -210,6 +211,7 @@ class ProgressLine:
         `note` says what is being waited for, if anything.
         """
         now, before = self._clock(), self._standing
+        note = printable(note)
         if self._first is None:
             self._first = Sample(now, done, tokens or 0)
         elif done > before.done:
