@@ -5,10 +5,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from overnight.dispatch.segment import segment_path
+from overnight.domain.errors import NotFound
 from overnight.domain.job import TERMINAL, Job, JobEvent, JobStatus
-from overnight.store import jobs
+from overnight.service.janitor import PURGE_SECONDS
+from overnight.store import files, jobs
+from overnight.store.tables import jobs as jobs_table
 from support.fake_network import Respond, Sent, Silence
 from support.service_world import ServiceWorld, in_world, running
 
@@ -58,6 +62,29 @@ def test_what_was_done_is_published_and_the_rest_says_why_not(
         assert {line["error"]["code"] for line in errors} == {code}
         assert all(line["response"] is None for line in errors)
         assert job.counts.succeeded == len(done)
+
+    in_world(tmp_path, test)
+
+
+def test_both_result_files_expire_when_the_job_said_so(tmp_path: Path) -> None:
+    async def test(world: ServiceWorld) -> None:
+        job_id = await half_done(world)
+        lifetime = update(jobs_table).values(output_expires_after_seconds=3_600)
+        await world.database.write(lambda tx: tx.execute(lifetime))
+        await asyncio.sleep(1_000)
+        await advance(world, job_id, JobEvent.CANCEL_REQUESTED)
+        async with running(world.clerk("c")):
+            job = await world.until(job_id, *TERMINAL)
+            for file_id in (job.output_file_id, job.error_file_id):
+                assert file_id is not None
+                file = await world.database.read(lambda tx, id=file_id: files.get(tx, id))
+                # From their own making, not from that of the job.
+                assert file.expires_at == file.created_at + 3_600
+                assert file.created_at > job.created_at + 1_000
+            await asyncio.sleep(3_600 + 2 * PURGE_SECONDS)
+            for file_id in (job.output_file_id, job.error_file_id):
+                with pytest.raises(NotFound):
+                    await world.database.read(lambda tx, id=file_id: files.get(tx, id))
 
     in_world(tmp_path, test)
 

@@ -63,7 +63,7 @@ class OpenAiRoutes:
         self._add_part_uploads(app)
         post(
             "/batches",
-            responses=answers(shapes.Batch),
+            responses=answers(shapes.Batch, refused=(409,)),
             openapi_extra=documented(CreateBatch),
         )(self.submit)
         get("/batches", responses=answers(shapes.BatchList))(self.list_batches)

@@ -89,7 +89,7 @@ class TogetherRoutes:
         post(
             "/batches",
             status_code=201,
-            responses=answers(shapes.CreatedJob, 201),
+            responses=answers(shapes.CreatedJob, 201, refused=(409,)),
             openapi_extra=documented(CreateBatchJob),
         )(self.submit)
         get("/batches", responses=answers(list[shapes.BatchJob]))(self.list_batches)
