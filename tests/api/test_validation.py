@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.api_server import TOGETHER, ApiServer
+from support.api_server import TOGETHER, ApiServer, form
 
 LIFETIME = "output_expires_after"
 
@@ -96,3 +96,49 @@ def test_a_query_that_is_wrong(server: ApiServer, query: str, param: str, messag
 def test_what_is_quoted_is_cut(server: ApiServer) -> None:
     refused = server.ask("GET", f"/v1/files?order={'x' * 20_000}")
     assert len(refused.body) < 500
+
+
+THOUSANDS_OF_DIGITS = "9" * 5000
+
+
+def test_numbers_of_thousands_of_digits_break_nothing(server: ApiServer) -> None:
+    content = f"/v1/files/{server.upload(b'0123456789')}/content"
+    for wish in (f"0-{THOUSANDS_OF_DIGITS}", f"-{THOUSANDS_OF_DIGITS}", f"{THOUSANDS_OF_DIGITS}-"):
+        whole = server.ask("GET", content, headers={"range": f"bytes={wish}"})
+        assert (whole.status, whole.body) == (200, b"0123456789")
+    assert server.ask("GET", f"/v1/files?limit={THOUSANDS_OF_DIGITS}").status == 400
+    number = f'{{"input_file_id":"a","endpoint":"b","priority":{THOUSANDS_OF_DIGITS}}}'
+    assert server.ask("POST", "/together/v1/batches", number.encode()).status == 400
+
+
+@pytest.mark.parametrize("seconds", [THOUSANDS_OF_DIGITS, "soon", "3599", "2592001", "", "-1"])
+def test_a_lifetime_in_a_form(server: ApiServer, seconds: str) -> None:
+    fields = {
+        "purpose": "batch",
+        "expires_after[anchor]": "created_at",
+        "expires_after[seconds]": seconds,
+    }
+    refused = server.ask("POST", "/v1/files", *form(fields, b"{}"))
+    assert (refused.status, refused.at("error", "param")) == (400, "expires_after[seconds]")
+    expected = f"an integer from 3,600 to 2,592,000, but got '{seconds[:80]}' instead."
+    assert expected in str(refused.at("error", "message"))
+
+
+@pytest.mark.parametrize("boundary", ["", "b" * 71, "b" * 30_000])
+def test_a_boundary_that_is_none(server: ApiServer, boundary: str) -> None:
+    kind = {"content-type": f"multipart/form-data; boundary={boundary}"}
+    refused = server.ask("POST", "/v1/files", b"--", kind)
+    assert (refused.status, refused.at("error", "code")) == (400, "invalid_multipart")
+
+
+def test_an_id_in_a_message_is_cut(server: ApiServer) -> None:
+    for path in ("files", "batches", "uploads"):
+        missing = server.ask("GET", f"/v1/{path}/{'x' * 20_000}")
+        assert missing.status == 404
+        assert len(missing.body) < 500
+
+
+def test_an_item_of_an_array_is_named_by_its_place(server: ApiServer) -> None:
+    wish = {"upload_id": "a", "file_id": "b", "parts": [{"part_number": "1", "etag": "x"}]}
+    refused = server.post_json("/v1/files/multipart/complete", wish)
+    assert refused.at("error", "param") == "parts[0].part_number"

@@ -15,7 +15,8 @@ from overnight.domain.file import StoredFile
 from overnight.service.files import Content
 
 _BLOCK_BYTES: Final = 512 * 1024
-_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+"""Of as many digits as any file has; Python refuses to read thousands of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from overnight.service.incoming import Incoming
 _FIELDS_MAX: Final = 32
 _FIELD_BYTES_MAX: Final = 16 * 1024
 _FORM_OVERHEAD_BYTES: Final = 1024 * 1024
+_BOUNDARY_BYTES_MAX: Final = 70
+"""RFC 2046, 5.1.1."""
 _NAMELESS: Final = "upload"
 """What OpenAI's SDKs call bytes that have no name."""
 
@@ -47,7 +49,16 @@ async def read_form(request: Request, incoming: Incoming, file_part: str = "file
         )
     boundary = options.get(b"boundary")
     if not boundary:
-        raise InvalidRequest("The Content-Type names no boundary.", code="invalid_multipart")
+        raise InvalidRequest(
+            "The Content-Type names no boundary; it should read "
+            "'multipart/form-data; boundary=…', as HTTP libraries write it by themselves.",
+            code="invalid_multipart",
+        )
+    if len(boundary) > _BOUNDARY_BYTES_MAX:
+        raise InvalidRequest(
+            f"The boundary has at most {_BOUNDARY_BYTES_MAX} characters, this one {len(boundary)}.",
+            code="invalid_multipart",
+        )
     incoming.refuse_over_limit(announced_bytes(request) - _FORM_OVERHEAD_BYTES)
     reader = _FormReader(boundary, file_part)
     async for chunk in request.stream():

@@ -109,13 +109,20 @@ def _lifetime(form: UploadForm) -> int | None:
     seconds = form.fields.get("expires_after[seconds]")
     if anchor is None and seconds is None:
         return None
+    if anchor is None or seconds is None:
+        raise _missing(f"expires_after[{'seconds' if seconds is None else 'anchor'}]")
     if anchor != "created_at":
-        raise InvalidRequest("The anchor must be 'created_at'.", param="expires_after[anchor]")
-    if seconds is None or not seconds.isdecimal():
-        raise InvalidRequest("Seconds must be an integer.", param="expires_after[seconds]")
-    if not _LIFETIME_SECONDS_MIN <= int(seconds) <= _LIFETIME_SECONDS_MAX:
         raise InvalidRequest(
-            f"Seconds must be from {_LIFETIME_SECONDS_MIN} to {_LIFETIME_SECONDS_MAX}.",
+            f"Invalid value for 'expires_after[anchor]': expected 'created_at', "
+            f"but got '{anchor[:80]}' instead.",
+            param="expires_after[anchor]",
+        )
+    # So few digits that they can be read: Python refuses thousands.
+    number = int(seconds) if seconds.isdecimal() and len(seconds) <= 10 else 0
+    if not _LIFETIME_SECONDS_MIN <= number <= _LIFETIME_SECONDS_MAX:
+        raise InvalidRequest(
+            f"Invalid 'expires_after[seconds]': expected an integer from {_LIFETIME_SECONDS_MIN:,} "
+            f"to {_LIFETIME_SECONDS_MAX:,}, but got '{seconds[:80]}' instead.",
             param="expires_after[seconds]",
         )
-    return int(seconds)
+    return number

@@ -15,6 +15,7 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "string_type": "a string",
     "int_type": "an integer",
     "int_parsing": "an integer",
+    "int_parsing_size": "an integer of fewer digits",
     "int_from_float": "an integer",
     "float_type": "a number",
     "bool_type": "true or false",
@@ -39,7 +40,7 @@ _LIMITS: Final[Mapping[str, str]] = {
 
 def refusal(error: Mapping[str, Any], location: Sequence[str | int]) -> InvalidRequest:
     """For one of pydantic's error details; `location` is the path of the field in what was sent."""
-    param = ".".join(str(part) for part in location) or None
+    param = _path(location) or None
     named = f"'{param}'" if param else "the body"
     kind, given = error["type"], error.get("input")
     if kind == "missing":
@@ -66,6 +67,12 @@ def refusal(error: Mapping[str, Any], location: Sequence[str | int]) -> InvalidR
             f"Invalid {named}: expected {wanted}, but got {found} instead.", param=param
         )
     return InvalidRequest(f"Invalid {named}: {error['msg']}, but got {_told(given)}.", param=param)
+
+
+def _path(location: Sequence[str | int]) -> str:
+    """Such as `parts[0].etag`."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    return "".join(steps).removeprefix(".")
 
 
 def _told(given: object) -> str:

@@ -174,4 +174,4 @@ def _to_file(row: Row[Any]) -> StoredFile:
 
 
 def _not_found(file_id: str) -> NotFound:
-    return NotFound(f"No such File object: {file_id}", param="id", code="not_found")
+    return NotFound(f"No such File object: {file_id[:80]}", param="id", code="not_found")

@@ -417,4 +417,4 @@ def _to_json(value: object) -> str:
 
 
 def _not_found(job_id: str) -> NotFound:
-    return NotFound(f"No batch found with id '{job_id}'.", param="batch_id", code="not_found")
+    return NotFound(f"No batch found with id '{job_id[:80]}'.", param="batch_id", code="not_found")

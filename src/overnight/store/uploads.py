@@ -38,7 +38,7 @@ def get(tx: Connection, upload_id: str, tenant: str | None = None) -> Upload:
     """Raises `NotFound`, also when `tenant` is given and the upload is somebody else's."""
     row = tx.execute(select(uploads).where(uploads.c.id == upload_id)).one_or_none()
     if row is None or tenant not in (None, row.tenant):
-        raise NotFound(f"No such Upload object: {upload_id}", param="upload_id")
+        raise NotFound(f"No such Upload object: {upload_id[:80]}", param="upload_id")
     return _to_upload(row)
 
 
