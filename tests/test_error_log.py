@@ -97,6 +97,19 @@ def test_it_is_for_the_owner_alone(tmp_path: Path) -> None:
     assert (path.stat().st_mode | path.parent.stat().st_mode) & 0o077 == 0
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is full")
+def test_a_full_disk_behind_standard_error_ends_nothing() -> None:
+    from overnight.node import UnhurtLogger
+
+    told = []
+    # What could not be written is tried once more as the file is closed.
+    with pytest.raises(OSError, match="No space"), Path("/dev/full").open("w") as full:
+        for level in ("debug", "info", "warning", "error", "critical"):
+            getattr(UnhurtLogger(full), level)("the disk is full")
+            told.append(level)
+    assert len(told) == 5
+
+
 def test_libraries_are_heard(capsys: pytest.CaptureFixture[str]) -> None:
     from overnight.node import ForwardToStructlog
 

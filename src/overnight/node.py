@@ -14,7 +14,7 @@ import secrets
 import signal
 import socket
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -208,6 +208,16 @@ class ForwardToStructlog(logging.Handler):
         _log.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
 
 
+class UnhurtLogger(structlog.PrintLogger):
+    """A full disk or a closed terminal behind standard error must not end the work."""
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError, ValueError):
+            super().msg(message)
+
+    debug = info = warning = error = critical = msg
+
+
 def log_as(role: str, data_dir: Path) -> None:
     """One line per event on stderr, naming the process; what is bad also into the error log."""
     structlog.configure(
@@ -222,7 +232,7 @@ def log_as(role: str, data_dir: Path) -> None:
                 exception_formatter=structlog.dev.plain_traceback,
             ),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: UnhurtLogger(sys.stderr),
     )
     structlog.contextvars.bind_contextvars(role=role, pid=os.getpid())
     logging.getLogger().addHandler(ForwardToStructlog(logging.WARNING))
