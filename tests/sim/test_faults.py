@@ -175,7 +175,7 @@ def test_faults_can_be_changed_while_it_runs() -> None:
         assert (await client.post(PATH, chat("x"))).status == 503
         assert (await client.post("/sim/faults", {})).json == {}
         assert (await client.post(PATH, chat("x"))).status == 200
-        for wrong in (b"", {"explode": 1}, {"503": "often"}, {"503": 2}, []):
+        for wrong in (b"", b'{"\xff": 1}', {"explode": 1}, {"503": "often"}, {"503": 2}, []):
             answer = await client.post("/sim/faults", wrong)
             assert (answer.status, answer.error_code) == (400, "invalid_value")
 

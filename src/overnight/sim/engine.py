@@ -280,7 +280,7 @@ def _batch(options: SimOptions) -> Batch:
 def _faults_in(body: bytes) -> Faults:
     try:
         return checked_faults(msgspec.json.decode(body, type=dict[str, float]))
-    except (msgspec.DecodeError, ConfigurationError) as error:
+    except (ValueError, ConfigurationError) as error:  # bad UTF-8 is a ValueError of its own
         raise InvalidRequest(
             f'Give kinds of faults and their rates, such as {{"503": 0.05}}: {error}.'
         ) from None
