@@ -86,6 +86,18 @@ def test_a_put_may_be_repeated_and_changed_until_a_job_reads_it(server: ApiServe
     assert list((server.folder / "incoming").iterdir()) == []
 
 
+def test_a_link_replaces_nothing_once_the_upload_is_confirmed(server: ApiServer) -> None:
+    file_id, path = reserve(server)
+    put(server, path, DATA)
+    for _ in range(2):
+        confirmed = server.ask("POST", f"/v1/files/{file_id}/preprocess", headers=TOGETHER)
+        assert confirmed.at("Processed") is True
+    assert put(server, path, DATA).status == 200
+    refused = put(server, path, b"other\n")
+    assert (refused.status, refused.at("error", "code")) == (409, "upload_confirmed")
+    assert server.ask("GET", f"/v1/files/{file_id}/content").body == DATA
+
+
 def test_an_empty_file_may_be_put(server: ApiServer) -> None:
     file_id, path = reserve(server)
     chunked = server.ask("PUT", path, iter([]))

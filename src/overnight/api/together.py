@@ -138,9 +138,9 @@ class TogetherRoutes:
         return content_reply(content, request.headers)
 
     async def preprocess(self, request: Request, file_id: str) -> Response:
-        """Third step of an upload. There is nothing left to do; asking twice is fine."""
+        """Third step of an upload: its link is used up. Asking twice is fine."""
         return JSONResponse(
-            shapes.file_object(await self._files.uploaded(file_id, request.state.tenant))
+            shapes.file_object(await self._files.confirm(file_id, request.state.tenant))
         )
 
     async def delete(self, request: Request, file_id: str) -> Response:

@@ -195,7 +195,7 @@ class Files:
         """Second step: the bytes arrived. May be done again, as clients do after a lost answer.
 
         Raises `InvalidRequest` when the checksum is not the promised one, and `Conflict` when
-        other bytes would replace those a live job reads.
+        other bytes would replace those that were confirmed or that a live job reads.
         """
         received = await incoming.finish()
         if link.checksum is not None and received.sha256 != link.checksum:
@@ -215,6 +215,17 @@ class Files:
     async def get(self, file_id: str, tenant: str | None) -> StoredFile:
         """Raises `NotFound`."""
         return await self._database.read(lambda tx: file_rows.get(tx, file_id, tenant))
+
+    async def confirm(self, file_id: str, tenant: str) -> StoredFile:
+        """Third step: the client has put all it wanted, and its link replaces nothing any more.
+
+        Doing it again changes nothing. Raises what `uploaded` raises.
+        """
+        file = await self.uploaded(file_id, tenant)
+        if not await self._database.read(lambda tx: file_rows.is_confirmed(tx, file_id)):
+            now = self._clock.now()
+            await self._database.write(lambda tx: file_rows.confirm(tx, file_id, now))
+        return file
 
     async def uploaded(self, file_id: str, tenant: str | None) -> StoredFile:
         """Raises `NotFound`, and `InvalidRequest` before the bytes are there."""
@@ -297,6 +308,11 @@ class Files:
 
     @staticmethod
     def _reopen(tx: Connection, file_id: str) -> None:
+        if file_rows.is_confirmed(tx, file_id):
+            raise Conflict(
+                f"The upload of {file_id} is over; upload other bytes as another file.",
+                code="upload_confirmed",
+            )
         _refuse_in_use(tx, file_id, "replaced")
         file_rows.reopen(tx, file_id)
 
@@ -327,9 +343,9 @@ def checked_sha256(checksum: str | None) -> str | None:
 
 
 def _refuse_in_use(tx: Connection, file_id: str, what: str) -> None:
-    if file_rows.is_file_in_use(tx, file_id):
+    if (job_id := file_rows.reader_of(tx, file_id)) is not None:
         raise Conflict(
-            f"{file_id} can not be {what} while a batch that has not ended refers to it; "
-            "cancel the batch or wait for its end.",
+            f"{file_id} can not be {what} while {job_id} reads it; cancel that batch or wait for"
+            " its end.",
             code="file_in_use",
         )

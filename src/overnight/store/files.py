@@ -99,6 +99,15 @@ def complete(tx: Connection, file_id: str, size_bytes: int, sha256: str) -> None
     _change(tx, file_id, bytes=size_bytes, sha256=sha256, status=FileStatus.READY.value)
 
 
+def confirm(tx: Connection, file_id: str, now: float) -> None:
+    """No other bytes are to take the place of those that are there. Raises `NotFound`."""
+    _change(tx, file_id, confirmed_at=now)
+
+
+def is_confirmed(tx: Connection, file_id: str) -> bool:
+    return tx.scalar(select(files.c.confirmed_at).where(files.c.id == file_id)) is not None
+
+
 def reopen(tx: Connection, file_id: str) -> None:
     """Make the file PENDING again, before other bytes take its place. Raises `NotFound`."""
     _change(tx, file_id, bytes=0, sha256=None, status=FileStatus.PENDING.value)
@@ -107,14 +116,15 @@ def reopen(tx: Connection, file_id: str) -> None:
 def forget(tx: Connection, file_id: str, now: float) -> None:
     """Delete the file for its user; the bytes go later. Raises `NotFound`.
 
-    Whether a live job reads it (`is_file_in_use`) is for the caller to ask, in this transaction.
+    Whether a live job reads it (`reader_of`) is for the caller to ask, in this transaction.
     """
     _change(tx, file_id, deleted_at=now)
 
 
-def is_file_in_use(tx: Connection, file_id: str) -> bool:
-    """Does a job that has not ended read this file?"""
-    return bool(tx.scalar(select(exists().where(is_live, jobs.c.input_file_id == file_id))))
+def reader_of(tx: Connection, file_id: str) -> str | None:
+    """The id of a job that has not ended and reads this file, if there is one."""
+    query = select(jobs.c.id).where(is_live, jobs.c.input_file_id == file_id).limit(1)
+    return tx.scalar(query)
 
 
 def expired(tx: Connection, now: float) -> list[str]:

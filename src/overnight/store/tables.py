@@ -191,6 +191,8 @@ files: Final = Table(
     # A deleted file's row outlives its bytes by far, so that paging can go on after it.
     Column("deleted_at", Float),
     Column("purged_at", Float),
+    # From here on the link that its bytes came by opens nothing any more.
+    Column("confirmed_at", Float),
 )
 Index("files_of_tenant", files.c.tenant, files.c.created_at, files.c.id)
 Index("files_expiring", files.c.expires_at, sqlite_where=files.c.expires_at.is_not(None))

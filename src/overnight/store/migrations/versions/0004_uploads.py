@@ -9,6 +9,7 @@ down_revision = "0003"
 
 def upgrade() -> None:
     op.add_column("files", sa.Column("purged_at", sa.Float))
+    op.add_column("files", sa.Column("confirmed_at", sa.Float))
     op.create_index(
         "files_present",
         "files",
