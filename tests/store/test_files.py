@@ -91,20 +91,20 @@ def test_a_file_that_a_live_job_reads_is_in_use_and_does_not_expire(store: Store
     store.do(files.add, new_file("file-other", expires_at=50.0))
     store.do(files.add, new_file("file-kept"))
     start_job(store, "batch_a")
-    assert store.do(files.is_file_in_use, "file-in")
-    assert not store.do(files.is_file_in_use, "file-other")
+    assert store.do(files.reader_of, "file-in") == "batch_a"
+    assert store.do(files.reader_of, "file-other") is None
     assert store.do(files.expired, 49.9) == []
     assert store.do(files.expired, 50.0) == ["file-other"]
     store.do(jobs.advance, "batch_a", JobEvent.CANCEL_REQUESTED, 60.0)
-    assert store.do(files.is_file_in_use, "file-in")
+    assert store.do(files.reader_of, "file-in") == "batch_a"
 
 
 def test_a_file_of_a_job_that_has_ended_is_free(store: Store) -> None:
     store.do(files.add, new_file("file-in", expires_at=50.0))
     store.do(jobs.create, new_job())
-    assert store.do(files.is_file_in_use, "file-in")
+    assert store.do(files.reader_of, "file-in") == "batch_a"
     store.do(jobs.advance, "batch_a", JobEvent.CANCEL_REQUESTED, 60.0)
-    assert not store.do(files.is_file_in_use, "file-in")
+    assert store.do(files.reader_of, "file-in") is None
     assert store.do(files.expired, 60.0) == ["file-in"]
 
 

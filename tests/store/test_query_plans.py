@@ -74,7 +74,7 @@ def pass_jobs_on(tx: Connection) -> None:
         lambda tx: jobs.get(tx, "batch_a"),
         lambda tx: creations.by_key(tx, "local", "key"),
         lambda tx: creations.newest(tx, "local", Creation("me", "digest"), 1_000.0),
-        lambda tx: files.is_file_in_use(tx, "file-in"),
+        lambda tx: files.reader_of(tx, "file-in"),
         lambda tx: files.expired(tx, 2_000.0),
         lambda tx: files.purgeable(tx, 2_000.0, 600.0),
         lambda tx: files.page(tx, "local", None, None, 10),

@@ -123,7 +123,7 @@ def _forget(tx: Connection, ids: Sequence[str], now: float) -> None:
     for file_id in ids:
         # Since we looked, a job may have begun to use it, or its owner deleted it.
         with suppress(NotFound):
-            if not files.is_file_in_use(tx, file_id):
+            if files.reader_of(tx, file_id) is None:
                 files.forget(tx, file_id, now)
 
 
