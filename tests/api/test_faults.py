@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from overnight.api.faults import STATUS_OF, fault_reply, status_of
 from overnight.domain import errors
+from support.api_server import ApiServer
 
 
 def all_errors(kind: type[errors.OvernightError]) -> Iterator[type[errors.OvernightError]]:
@@ -37,8 +41,49 @@ def test_conflicts_and_broken_data_are_not_worth_a_retry() -> None:
         assert fault_reply(error).headers["x-should-retry"] == "false"
 
 
+def test_what_is_our_fault_is_logged_with_its_request_id(tmp_path: Path) -> None:
+    with (
+        capture_logs([merge_contextvars]) as logged,
+        ApiServer(tmp_path) as server,
+    ):
+        path = f"/v1/files/{server.upload(b'0123')}/content"
+        server.blobs.file_path(path.split("/")[3]).write_bytes(b"012")
+        assert server.ask("GET", "/v1/files/file-none").status == 404
+        reply = server.ask("GET", path)
+    (entry,) = logged
+    assert entry["request_id"] == reply.headers["x-request-id"]
+    assert (entry["log_level"], entry["method"], entry["path"]) == ("error", "GET", path)
+    assert entry["why"] == reply.at("error", "message")
+
+
 def test_unavailable_says_when_to_come_back() -> None:
     reply = fault_reply(errors.Unavailable("later"))
     assert reply.status_code == 503
     assert 0 < int(reply.headers["retry-after"]) <= 60
     assert "x-should-retry" not in reply.headers
+
+
+def test_a_surprise_has_the_one_shape_wherever_it_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    with ApiServer(tmp_path) as server:
+        for part, path in (
+            (server.services.jobs, "/v1/batches/batch_1"),
+            (server.services.health, "/readyz"),
+            (server.services.keyring, "/v1/nowhere"),
+        ):
+            name = {"/readyz": "missing", "/v1/nowhere": "refresh"}.get(path, "get")
+            with monkeypatch.context() as patched:
+                patched.setattr(part, name, broken)
+                reply = server.ask("GET", path)
+            assert reply.status == 500
+            assert reply.headers["x-should-retry"] == "false"
+            assert reply.at("error", "code") == "internal_error"
+            request_id = reply.headers["x-request-id"]
+            assert f"the log names it by the request id {request_id}" in str(
+                reply.at("error", "message")
+            )
+            assert b"nobody thought" not in reply.body

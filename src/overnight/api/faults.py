@@ -9,12 +9,15 @@ the only shape on every route, the framework's own errors included.
 from collections.abc import Mapping
 from typing import Final
 
+import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
 
 from overnight.domain import errors
+
+_log = structlog.get_logger()
 
 STATUS_OF: Final[Mapping[type[errors.OvernightError], int]] = {
     errors.InvalidRequest: 400,
@@ -73,15 +76,18 @@ def fault_reply(error: errors.OvernightError) -> JSONResponse:
     return JSONResponse(body, status, headers)
 
 
-async def _on_our_error(_: Request, error: Exception) -> Response:
+async def _on_our_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.OvernightError)  # noqa: S101  registered for nothing else
-    return fault_reply(error)
+    reply = fault_reply(error)
+    if reply.status_code >= 500:
+        _log.error("could not answer", method=request.method, path=_path(request), why=str(error))
+    return reply
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  registered for nothing else
     status = error.status_code
-    path = request.scope.get("state", {}).get("asked_path", request.url.path)[:_PATH_TOLD_MAX]
+    path = _path(request)
     message, headers = str(error.detail), error.headers
     if status == 404:
         message = f"There is no {request.method} {path}. {_WHAT_THERE_IS}"
@@ -93,6 +99,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         message = f"{request.method} is not for {path}; what is: {allowed}."
     body = fault_body(status, message, code=_CODE_OF_STATUS.get(status, "http_error"))
     return JSONResponse(body, status, headers)
+
+
+def _path(request: Request) -> str:
+    """As it was asked for, before it got its dialect's place."""
+    path: str = request.scope.get("state", {}).get("asked_path", request.url.path)
+    return path[:_PATH_TOLD_MAX]
 
 
 def _methods(request: Request) -> list[str]:

@@ -2,6 +2,7 @@
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
 
 from overnight.seams import Chance
 
@@ -11,7 +12,10 @@ def new_request_id(chance: Chance) -> str:
 
 
 class RequestIds:
-    """ASGI layer: sets `state["request_id"]` and answers with it as `x-request-id`."""
+    """ASGI layer: sets `state["request_id"]` and answers with it as `x-request-id`.
+
+    Whatever is logged on the way has it too: each request is a task with a context of its own.
+    """
 
     def __init__(self, app: ASGIApp, chance: Chance) -> None:
         self._app = app
@@ -23,6 +27,7 @@ class RequestIds:
             return
         request_id = new_request_id(self._chance)
         scope.setdefault("state", {})["request_id"] = request_id
+        bind_contextvars(request_id=request_id)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
