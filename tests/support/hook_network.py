@@ -17,6 +17,7 @@ import msgspec
 from support.fake_network import Drop, Reaction, Respond
 
 PUBLIC = "93.184.216.34"
+_PIECE_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +105,14 @@ class _Pipe(asyncio.Transport):
                 self._loop.call_later(after_seconds, self._lose)
 
     def _reply(self, respond: Respond) -> None:
-        if not self._lost:
-            lines = [f"HTTP/1.1 {respond.status} Fake", f"content-length: {len(respond.body)}"]
-            if respond.retry_after is not None:
-                lines.append(f"retry-after: {respond.retry_after}")
-            lines += ["location: http://127.0.0.1/", "", ""]
-            self._protocol.data_received("\r\n".join(lines).encode() + respond.body)
+        lines = [f"HTTP/1.1 {respond.status} Fake", f"content-length: {len(respond.body)}"]
+        if respond.retry_after is not None:
+            lines.append(f"retry-after: {respond.retry_after}")
+        lines += ["location: http://127.0.0.1/", "", ""]
+        data = "\r\n".join(lines).encode() + respond.body
+        for start in range(0, len(data), _PIECE_BYTES):
+            if not self._lost:
+                self._protocol.data_received(data[start : start + _PIECE_BYTES])
 
     def abort(self) -> None:
         self._lose()

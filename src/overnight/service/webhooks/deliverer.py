@@ -31,10 +31,11 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class DelivererOptions:
-    """`give_up_seconds` counts from the event."""
+    """`give_up_seconds` counts from the event; `look_seconds` is how often it looks for more."""
 
     courier: CourierOptions = field(default_factory=CourierOptions)
     give_up_seconds: float = 72 * 3_600.0
+    look_seconds: float = LOOK_SECONDS
 
 
 class Deliverer:
@@ -59,7 +60,7 @@ class Deliverer:
                     await self._forget()
                 except Unavailable as error:
                     _log.warning("can not look for events to deliver", reason=str(error))
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(self._options.look_seconds)
 
     async def _next(self) -> list[tuple[Webhook, Delivery]]:
         """What is due and neither under way nor too much at once."""
