@@ -5,6 +5,7 @@
 A test holds what is committed against what this would write, so neither can drift.
 """
 
+import json
 import re
 import sys
 import textwrap
@@ -19,6 +20,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from overnight.api import openai_shapes, together_shapes
+from overnight.api.refusals import REFUSALS, example_body
 from overnight.cli.main import app
 from overnight.cli.messages import ExitCode
 from overnight.cli.validate import REPORT_FIELDS
@@ -256,6 +258,46 @@ def faults_page() -> str:
     )
 
 
+# The errors of the API
+
+_HOW_ERRORS_ARE_TOLD: Final = """\
+Every error, on every route and of both dialects, has this body, so that all official clients can
+read it; `param` names what was wrong, where something was, and `code` is for programs:"""
+
+_WHERE_DOCUMENTS_ARE: Final = """\
+Which of them a route may answer is in the OpenAPI documents that the service has at
+`/openai/openapi.json` and `/together/openapi.json`."""
+
+_WHAT_IS_REPEATED: Final = """\
+The official clients repeat what failed with 408, 409, 429 or 5xx by themselves. Where that can not
+help the reply has `x-should-retry: false`, and 503 has `Retry-After`; so only 503 is repeated.
+Every reply has `x-request-id`, which finds what the service logged of it."""
+
+
+def errors_page() -> str:
+    rows = [
+        [str(status), refusal.meaning, f"`{refusal.code}`: {refusal.message}"]
+        for status, refusal in REFUSALS.items()
+    ]
+    shown = json.dumps(example_body(400), indent=2, ensure_ascii=False)
+    return (
+        "\n\n".join(
+            [
+                _WRITTEN,
+                "# Errors of the API",
+                _HOW_ERRORS_ARE_TOLD,
+                f"```json\n{shown}\n```",
+                _table(["status", "when", "for example"], rows),
+                _WHERE_DOCUMENTS_ARE,
+                "## What is worth repeating",
+                _WHAT_IS_REPEATED,
+                "What is wrong in an input file is told otherwise: see its [faults](faults.md).",
+            ]
+        )
+        + "\n"
+    )
+
+
 # The states of a job
 
 
@@ -286,6 +328,7 @@ def states_table() -> str:
 
 PAGES: Final[Mapping[Path, Callable[[], str]]] = {
     DOCS / "reference" / "cli.md": cli_page,
+    DOCS / "reference" / "errors.md": errors_page,
     DOCS / "reference" / "faults.md": faults_page,
     DOCS / "reference" / "settings.md": settings_page,
 }

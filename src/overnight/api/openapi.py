@@ -1,12 +1,12 @@
 """The OpenAPI document of a dialect: what FastAPI makes of its routes, and what it can not know."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from overnight.api.faults import fault_body
+from overnight.api.refusals import REFUSALS, example_body
 
 MODEL_REF: Final = "#/components/schemas/{model}"
 
@@ -28,67 +28,6 @@ class ErrorReply(TypedDict):
 
     error: Fault
 
-
-class _Refusal(NamedTuple):
-    meaning: str
-    code: str
-    message: str
-    param: str | None = None
-
-
-_REFUSALS: Final[Mapping[int, _Refusal]] = {
-    400: _Refusal(
-        "Something is missing or wrong; `param` names it.",
-        "missing_required_parameter",
-        "Missing required parameter: 'endpoint'.",
-        "endpoint",
-    ),
-    401: _Refusal(
-        "No API key, or none of this server's.",
-        "invalid_api_key",
-        "No API key: send it as 'Authorization: Bearer KEY'.",
-    ),
-    403: _Refusal(
-        "Without any API key only the machine itself is served.",
-        "forbidden",
-        "Without an API key only this machine is served.",
-    ),
-    404: _Refusal(
-        "There is none, or it is somebody else's.", "not_found", "There is no file 'file-1'.", "id"
-    ),
-    409: _Refusal(
-        "Its state forbids this; trying again does not help.",
-        "batch_not_cancellable",
-        "Cannot cancel a batch with status 'completed'.",
-    ),
-    413: _Refusal(
-        "More than a limit, which the message names.",
-        "file_too_large",
-        "The file is larger than the limit of 53687091200 bytes; split it.",
-        "file",
-    ),
-    415: _Refusal(
-        "The body is of another kind.",
-        "unsupported_media_type",
-        "Send the file as multipart/form-data, in a part named 'file'.",
-    ),
-    416: _Refusal(
-        "No byte of the file is in the range.",
-        "range_not_satisfiable",
-        "No byte of this file of 10 bytes is in the range asked for.",
-        "range",
-    ),
-    500: _Refusal(
-        "Something broke here; trying again does not help.",
-        "internal_error",
-        "Something broke on our side; the log names it by the request id req_5f1d.",
-    ),
-    503: _Refusal(
-        "Not now; `Retry-After` says when.",
-        "unavailable",
-        "The server is stopping; send the request again in a moment.",
-    ),
-}
 
 _EVERYWHERE: Final = frozenset({400, 401, 403, 500, 503})
 
@@ -121,7 +60,7 @@ def answers(model: object, status: int = 200, *, refused: tuple[int, ...] = ()) 
 
 def refusals(*statuses: int) -> Responses:
     """Documents errors; `completed` spells them out."""
-    return {status: {"description": _REFUSALS[status].meaning} for status in statuses}
+    return {status: {"description": REFUSALS[status].meaning} for status in statuses}
 
 
 def content_answers() -> Responses:
@@ -155,29 +94,33 @@ def completed(document: dict[str, Any], examples: Mapping[str, object]) -> dict[
     schemas |= _hoisted(TypeAdapter(ErrorReply).json_schema(ref_template=MODEL_REF))
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    refused: set[int] = set()
     for path, operations in document["paths"].items():
         for operation in operations.values():
-            _complete_replies(path, operation)
+            refused |= _complete_replies(path, operation)
             for content in operation.get("requestBody", {}).get("content", {}).values():
                 _name_schema(content, schemas)
     for name, example in examples.items():
         schemas[name]["examples"] = [example]
-    components["responses"] = {str(status): _refusal(status) for status in _REFUSALS}
+    components["responses"] = {str(status): _refusal(status) for status in sorted(refused)}
     components["securitySchemes"] = _SECURITY_SCHEMES
     document["security"] = [{name: []} for name in _SECURITY_SCHEMES]
     return document
 
 
-def _complete_replies(path: str, operation: dict[str, Any]) -> None:
+def _complete_replies(path: str, operation: dict[str, Any]) -> set[int]:
+    """Returns the statuses of its errors."""
     replies = operation["responses"]
     replies.pop("422", None)
-    refused = {int(status) for status in replies if int(status) >= 400}
     body = operation.get("requestBody", {}).get("content", {})
-    for status in sorted(refused | _refused_by_kind(path, body)):
+    refused = _refused_by_kind(path, body)
+    refused |= {int(status) for status in replies if int(status) >= 400}
+    for status in sorted(refused):
         replies[str(status)] = {"$ref": f"#/components/responses/{status}"}
     for reply in replies.values():
         if "$ref" not in reply:
             reply["headers"] = reply.get("headers", {}) | {"x-request-id": _REQUEST_ID}
+    return refused
 
 
 def _refused_by_kind(path: str, body: Mapping[str, Any]) -> set[int]:
@@ -207,11 +150,9 @@ def _hoisted(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refusal(status: int) -> dict[str, Any]:
-    told = _REFUSALS[status]
-    example = fault_body(status, told.message, code=told.code, param=told.param)
     schema = {"$ref": MODEL_REF.format(model=ErrorReply.__name__)}
     return {
-        "description": told.meaning,
-        "content": {"application/json": {"schema": schema, "example": example}},
+        "description": REFUSALS[status].meaning,
+        "content": {"application/json": {"schema": schema, "example": example_body(status)}},
         "headers": {"x-request-id": _REQUEST_ID},
     }
