@@ -1,5 +1,6 @@
 """`overnight` and `python -m overnight`: the command line, where it can run."""
 
+import os
 import sys
 
 
@@ -7,9 +8,22 @@ def main() -> None:
     # Before any other import: the modules below need fork, flock and bound sockets to hand on.
     if sys.platform == "win32":
         sys.exit(_refuse_windows())
-    from overnight.cli.main import main as run
+    _fill_closed_streams()
+    try:
+        from overnight.cli.main import main as run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # While loading, which takes its time on a busy machine.
+        if "--debug" in sys.argv:
+            raise
+        sys.exit(130)
+
+
+def _fill_closed_streams() -> None:
+    """Of a shell's `>&-` Python makes None, and the first file opened would get its descriptor."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _refuse_windows() -> int:

@@ -1,12 +1,16 @@
 """Which error ends with which code."""
 
+import shlex
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from overnight.cli.messages import ExitCode, say_error, told
 from overnight.domain import errors
 from overnight.domain.errors import OvernightError
+from support.terminal import command
 
 
 def all_errors(root: type[OvernightError] = OvernightError) -> Iterator[type[OvernightError]]:
@@ -48,3 +52,43 @@ def test_interrupted() -> None:
 def test_words_of_others_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     say_error("one\x1b[2J\ntwo", "three\r")
     assert capsys.readouterr().err == "error: one�[2J\nerror: two\nhint: three�\n"
+
+
+def test_what_the_system_refuses_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, told():
+        Path("nowhere/file").read_bytes()
+    assert caught.value.code == ExitCode.OUR_FAILURE
+    assert capsys.readouterr().err == (
+        "error: nowhere/file: No such file or directory.\n"
+        "hint: Where it happened: put --debug before the command.\n"
+    )
+
+
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    """`overnight` in it is ours."""
+    words = shlex.join(command())
+    return subprocess.run(
+        ["bash", "-c", f'overnight() {{ {words} "$@"; }}; {line}'],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_behind_standard_output() -> None:
+    done = shell("overnight config init - > /dev/full")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (1, "error: No space left on device.")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_standard_output_may_be_closed() -> None:
+    done = shell("overnight config show >&-")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reader_that_has_enough() -> None:
+    done = shell("overnight config init - | head -n 1; exit ${PIPESTATUS[0]}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("# Settings of Overnight.")

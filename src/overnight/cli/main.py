@@ -10,7 +10,7 @@ from overnight.cli import files, jobs, keys, webhooks
 from overnight.cli.config import init, show
 from overnight.cli.demo import demo
 from overnight.cli.doctor import doctor
-from overnight.cli.messages import told
+from overnight.cli.messages import interrupt_on_sigterm, told
 from overnight.cli.run import run
 from overnight.cli.serve import serve
 from overnight.cli.sim import sim
@@ -121,4 +121,5 @@ _group("config", "Look at the configuration, or begin one.", show=show, init=ini
 
 
 def main() -> None:
+    interrupt_on_sigterm()
     app(prog_name="overnight")

@@ -1,11 +1,13 @@
 """How commands end: exit codes, and errors as one readable line each."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
-from typing import NoReturn
+from types import FrameType
+from typing import NoReturn, TextIO
 
 from overnight.cli.faults import printable
 from overnight.domain.errors import CallerFault, ConfigurationError, OvernightError
@@ -53,10 +55,14 @@ def exit_code(error: OvernightError) -> ExitCode:
 def told(debug: bool = False) -> Iterator[None]:
     """Tell our errors in a line and exit; notes of an exception are its hints.
 
-    What is not ours is a defect and keeps its traceback, as everything does with `debug`.
+    So it does with what the system refuses, such as a full disk. What is neither is a defect and
+    keeps its traceback, as everything does with `debug`.
     """
     try:
-        yield
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # Failing at exit, it could not be told any more.
     except OvernightError as error:
         if debug:
             raise
@@ -66,7 +72,34 @@ def told(debug: bool = False) -> Iterator[None]:
             raise
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None
     except BrokenPipeError:
-        # The reader of our output had enough (`| head`): not worth a word. Closing standard
-        # error keeps the interpreter from complaining when it flushes the rest at exit.
-        sys.stderr.close()
+        # The reader of our output had enough (`| head`): not worth a word.
+        _give_up(sys.stdout)
+        _give_up(sys.stderr)
         raise SystemExit(int(ExitCode.OK)) from None
+    except OSError as error:
+        if debug:
+            raise
+        if error.filename is None:
+            _give_up(sys.stdout)  # It may be what failed.
+        place = f"{error.filename}: " if error.filename else ""
+        hint = "Where it happened: put --debug before the command."
+        fail(ExitCode.OUR_FAILURE, f"{place}{error.strerror or error}.", hint)
+
+
+def _give_up(stream: TextIO) -> None:
+    """Keep the interpreter from failing at the rest when it flushes at exit."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def interrupt_on_sigterm() -> None:
+    """End as on Ctrl-C: with the cursor shown, and the command that resumes.
+
+    Where Ctrl-C is ignored, as in the background of a script, SIGTERM keeps its meaning.
+    """
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGTERM, interrupt)

@@ -97,7 +97,11 @@ def destination(output: Path, errors: Path | None, *, overwrite: bool) -> Destin
 
 
 def beside(output: Path) -> Path:
-    """Where errors go when nobody says it: `answers.jsonl` → `answers.errors.jsonl`."""
+    """Where errors go when nobody says it: `answers.jsonl` → `answers.errors.jsonl`.
+
+    Raises `ConfigurationError` if the output can not be where it is to be.
+    """
+    check_place(output)
     return output.with_name(f"{output.stem}.errors.jsonl")
 
 
@@ -140,6 +144,8 @@ def local_name(name: str, otherwise: str) -> str:
 
 def check_place(path: Path) -> None:
     """Raises `ConfigurationError` if there can be no plain file of ours."""
+    if str(path) == "-":
+        raise ConfigurationError("Results can not go to standard output; name a file.")
     if not path.parent.is_dir():
         raise ConfigurationError(f"There is no folder {path.parent} for {path.name}.")
     if path.is_dir():

@@ -71,6 +71,7 @@ def run(  # noqa: PLR0913  a flag each
     Example:
       overnight run prompts.jsonl -o answers.jsonl --upstream http://127.0.0.1:8000/v1
     """
+    from overnight.cli.results import beside, check_place
     from overnight.cli.validate import check_endpoint, readable_file
     from overnight.settings import load
 
@@ -82,7 +83,9 @@ def run(  # noqa: PLR0913  a flag each
     settings = load(flags, config).settings
     check_endpoint(endpoint, settings.endpoints)
     _need_upstream(settings)
-    errors = errors or output.with_name(f"{output.stem}.errors.jsonl")
+    errors = errors or beside(output)
+    for path in (output, errors):
+        check_place(path)
     paths = (readable_file(input).resolve(), output.resolve(), errors.resolve())
     options = _options(settings, endpoint, *paths)
     result = _carry_out(options, overwrite=overwrite, fresh=fresh)
@@ -101,12 +104,9 @@ def _need_upstream(settings: "Settings") -> None:
 def _options(
     settings: "Settings", endpoint: str, input: Path, output: Path, errors: Path
 ) -> "RunOptions":
-    from overnight.cli.results import check_place
     from overnight.options import dispatch_options, lane_options
     from overnight.service.run import RunOptions
 
-    for path in (output, errors):
-        check_place(path)
     return RunOptions(
         input=input,
         output=output,
@@ -144,7 +144,11 @@ def _alone(output: Path) -> Iterator[None]:
     import fcntl
 
     path = output.with_name(output.name + ".lock")
-    with path.open("w") as lock:
+    try:
+        lock = path.open("w")
+    except OSError as error:
+        raise ConfigurationError(f"{output} can not be written: {error.strerror}.") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Between our opening and locking it, its last owner may have removed it.
