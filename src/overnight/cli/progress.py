@@ -52,6 +52,11 @@ def in_short(amount: float) -> str:
     return f"{amount:.1f}k" if amount < 999.95 else f"{amount / 1_000:,.1f}M"
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Such as `1 file` and `2,000 files`; a `plural` of its own gives `7 retries`."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def as_time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -105,7 +110,7 @@ def parts(standing: Standing, pace: Pace, amount: Amount) -> list[Part]:
     told = [Part(f"{amount(standing.done)}{of_total} done", 0)]
     if standing.failed:
         told.append(Part(f"{standing.failed:,} failed", 1, "red"))
-    retries = [Part(f"{_count(standing.retries, 'retry', 'retries')}", 5)]
+    retries = [Part(counted(standing.retries, "retry", "retries"), 5)]
     speed = []
     if pace.rate:
         speed.append(Part(as_rate(pace.rate, amount), 3))
@@ -140,10 +145,6 @@ def fitting(told: Iterable[Part], width: int) -> list[Part]:
 
 def _joined(told: Iterable[Part]) -> str:
     return ", ".join(part.words for part in told)
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
 
 
 def _without_figures(note: str) -> str:

@@ -12,6 +12,7 @@ import typer
 
 from overnight.cli.messages import ExitCode, say_error
 from overnight.cli.options import ConfigOption, JsonOption, UpstreamKeyOption
+from overnight.cli.progress import counted
 from overnight.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -172,13 +173,12 @@ def _show(checked: _Checked) -> None:
     plan, served = checked.validation.plan, checked.served
     if plan is None:
         show_faults(checked.validation.faults, source=str(checked.input))
-        counted = _counted_lines(checked.validation)
-        if counted is not None:
-            lines, fine = counted
-            print(f"{lines:,} line{'s'[: lines != 1]} read, {fine:,} without a fault")
+        if (known := _counted_lines(checked.validation)) is not None:
+            lines, fine = known
+            print(f"{counted(lines, 'line')} read, {fine:,} without a fault")
     else:
         rows = list(_rows(plan, checked))
-        print(f"{_counted(plan.total, 'request')}, no faults")
+        print(f"{counted(plan.total, 'request')}, no faults")
         for label, text in rows:
             print(f"  {label:<9} {text}")
     if served is None:
@@ -201,7 +201,7 @@ def _rows(plan: "ValidatedPlan", checked: _Checked) -> Iterator[tuple[str, str]]
     yield "prompts", f"about {survey.prompt_tokens:,} tokens (bytes of text / 4)"
     if repeated := survey.repeated_bodies():
         verb = "repeats" if repeated == 1 else "repeat"
-        yield "repeats", f"{_counted(repeated, 'request')} {verb} an earlier body"
+        yield "repeats", f"{counted(repeated, 'request')} {verb} an earlier body"
     yield "longest", f"line {survey.longest_line:,}, {in_bytes(survey.longest_line_bytes)}"
     yield "shards", f"{len(plan.shards):,}"
 
@@ -216,7 +216,7 @@ def _model_rows(plan: "ValidatedPlan", served: "Served | None") -> Iterator[tupl
             urls = served.by(model)
             where = f", served by {', '.join(urls)}" if urls else ", unknown who serves it"
         label = "" if number else "models" if len(counts) > 1 else "model"
-        yield label, f"{model:<{width}}  {_counted(count, 'request')}{where}"
+        yield label, f"{model:<{width}}  {counted(count, 'request')}{where}"
     if len(counts) > len(shown):
         yield "", f"and {len(counts) - len(shown):,} more"
 
@@ -234,10 +234,6 @@ def _counted_lines(validation: "Validation") -> tuple[int, int] | None:
         return None
     faulty = {fault.line for fault in validation.faults} - {None}
     return validation.lines_filled, validation.lines_filled - len(faulty)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _listed(models: Sequence[str]) -> str:

@@ -8,8 +8,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from overnight.cli.doctor.finding import Finding, counted, fail, ok, warn
-from overnight.cli.progress import ProgressLine, in_bytes
+from overnight.cli.doctor.finding import Finding, fail, ok, warn
+from overnight.cli.progress import ProgressLine, counted, in_bytes
 from overnight.domain.errors import Corrupt, OvernightError, Unavailable
 from overnight.domain.job import JobStatus
 from overnight.seams import SystemDisk

@@ -40,11 +40,6 @@ def fail(name: str, message: str, advice: str, *details: str) -> Finding:
     return Finding(name, Status.FAIL, message, advice, details)
 
 
-def counted(number: int, noun: str) -> str:
-    """Such as `1 file` and `2,000 files`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 class Scrubber:
     """Takes out what must not be pasted into an issue, and what would steer a terminal."""
 

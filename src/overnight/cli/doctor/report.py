@@ -3,13 +3,15 @@
 import json
 import sys
 import textwrap
+import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Final
 
 from overnight import __version__
-from overnight.cli.doctor.finding import Finding, Scrubber, Status, counted
+from overnight.cli.doctor.finding import Finding, Scrubber, Status
+from overnight.cli.progress import counted
+from overnight.cli.tables import utc
 
 _STYLES: Final = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
 _NAME_WIDTH: Final = 10
@@ -56,7 +58,7 @@ class Report:
     def _as_data(self) -> dict[str, object]:
         return {
             "version": __version__,
-            "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "at": utc(time.time()),
             "healthy": not self.failed,
             "checks": [
                 {

@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from overnight.cli.doctor.finding import Finding, counted, ok, warn
+from overnight.cli.doctor.finding import Finding, ok, warn
+from overnight.cli.progress import counted
+from overnight.cli.tables import utc
 from overnight.domain.errors import OvernightError
 from overnight.error_log import error_log_path, newest_errors
 from overnight.store import inspection, lanes
@@ -48,7 +50,7 @@ def _failed_jobs(tx: Connection) -> Finding:
     failed = inspection.failed_jobs(tx, time.time() - _RECENT_SECONDS, _SHOWN_MAX)
     if not failed:
         return ok("jobs", "none failed in the last 24 h but by faults of their input")
-    lines = (f"{_utc(job.at)} {job.id}: {job.failure}" for job in failed)
+    lines = (f"{utc(job.at)} {job.id}: {job.failure}" for job in failed)
     return warn("jobs", "some failed in the last 24 h", "Submit them again.", *lines)
 
 
@@ -72,7 +74,3 @@ def _line(record: Mapping[str, Any]) -> str:
     at = str(record.get("timestamp", ""))[:19]
     said = ", ".join([str(record.get("event", "")), *more])
     return f"{at}Z {record.get('role', '?')}: {said}"
-
-
-def _utc(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
