@@ -245,9 +245,10 @@ def test_beside_a_running_service(engine: SimProcess) -> None:
         wait_for(lambda: len(service.pids("worker")) == 1, what="another worker")
     seen = examined("--no-request")
     assert seen["Data folder/service"]["message"] == "not running"
-    (death,) = seen["Newest errors/log"]["details"]
+    # On a busy machine there may be other troubles.
+    logged = seen["Newest errors/log"]["details"]
+    (death,) = (line for line in logged if "was killed by SIGKILL" in line)
     assert "supervisor: worker (pid " in death
-    assert "was killed by SIGKILL" in death
 
 
 def test_after_everything_was_killed(engine: SimProcess) -> None:
