@@ -15,6 +15,8 @@ _PROBES: Final = frozenset({"/healthz", "/readyz"})
 _SIGNED_PREFIX: Final = "/storage/"
 """These URLs are their own right: the clients send no key with them."""
 
+_REMEDY: Final = "`overnight keys create NAME` on the server makes one."
+
 
 class Authentication:
     """ASGI layer: sets `state["caller"]` and `state["tenant"]`, or answers 401 or 403 before
@@ -53,10 +55,7 @@ class Authentication:
             return None
         key = _presented_key(headers)
         if key is None:
-            raise Unauthenticated(
-                "No API key: send it as 'Authorization: Bearer KEY'. "
-                "`overnight keys create NAME` on the server makes one."
-            )
+            raise Unauthenticated(f"No API key: send it as 'Authorization: Bearer KEY'; {_REMEDY}")
         return await self._keyring.caller(key)
 
 
@@ -72,16 +71,22 @@ def _demand_loopback(peer: tuple[str, int] | None, headers: Headers) -> None:
     """A web page reaches this port through its visitor's browser, under its own host name or
     as a foreign origin; neither is let in."""
     if peer is not None and not _is_loopback(peer[0]):
-        raise Forbidden("Without an API key only this machine is served.")
+        raise Forbidden(
+            f"While the server has no API key it serves its own machine only; {_REMEDY}"
+        )
     host = _host_name(f"//{headers.get('host', '')}")
     if not _is_loopback(host):
         raise Forbidden(
-            f"Without an API key the Host must be localhost, not '{host[:80]}'.", param="host"
+            "While the server has no API key it is served as localhost only, not as "
+            f"'{host[:80]}' (the Host header); {_REMEDY}",
+            param="host",
         )
     origin = headers.get("origin")
     if origin is not None and not _is_loopback(_host_name(origin)):
         raise Forbidden(
-            f"Without an API key pages of '{origin[:80]}' are not served.", param="origin"
+            "While the server has no API key no web page of another place may call it, such as "
+            f"'{origin[:80]}' (the Origin header); {_REMEDY}",
+            param="origin",
         )
 
 

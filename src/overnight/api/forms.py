@@ -18,6 +18,7 @@ from overnight.domain.errors import InvalidRequest, LimitExceeded
 from overnight.service.incoming import Incoming
 
 _FIELDS_MAX: Final = 32
+_NAME_LENGTH_MAX: Final = 80
 _FIELD_BYTES_MAX: Final = 16 * 1024
 _FORM_OVERHEAD_BYTES: Final = 1024 * 1024
 _BOUNDARY_BYTES_MAX: Final = 70
@@ -116,7 +117,8 @@ class _FormReader:
     def finish(self) -> UploadForm:
         if not self._ended:
             raise InvalidRequest(
-                "The form ends before its closing boundary.", code="invalid_multipart"
+                "The form ends before its closing boundary '--BOUNDARY--'; send all of it.",
+                code="invalid_multipart",
             )
         return self._form
 
@@ -138,8 +140,12 @@ class _FormReader:
         _, options = parse_options_header(self._disposition.decode("latin-1"))
         name = options.get(b"name")
         if name is None:
-            raise InvalidRequest("A part of the form has no name.", code="invalid_multipart")
-        self._part_name = name.decode("utf-8", "replace")
+            raise InvalidRequest(
+                "A part of the form has no name; its head should have "
+                "'Content-Disposition: form-data; name=\"…\"'.",
+                code="invalid_multipart",
+            )
+        self._part_name = name.decode("utf-8", "replace")[:_NAME_LENGTH_MAX]
         # A file sent as a plain field (curl -F file=text) is still the file.
         self._is_file = self._part_name == self._file_part
         if self._is_file:
@@ -148,7 +154,7 @@ class _FormReader:
             file_name = options.get(b"filename", b"").decode("utf-8", "replace")
             self._form.file_name = base_name(file_name) or _NAMELESS
         elif len(self._form.fields) >= _FIELDS_MAX:
-            raise LimitExceeded(f"A form may have at most {_FIELDS_MAX} fields.")
+            raise LimitExceeded(f"The form has more than {_FIELDS_MAX} fields; leave some out.")
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:
         if self._is_file:
@@ -157,7 +163,9 @@ class _FormReader:
         self._field += data[start:end]
         if len(self._field) > _FIELD_BYTES_MAX:
             raise LimitExceeded(
-                f"A field may have at most {_FIELD_BYTES_MAX} bytes.", param=self._part_name
+                f"The field '{self._part_name}' has more than {_FIELD_BYTES_MAX:,} bytes; only "
+                f"'{self._file_part}' may be larger.",
+                param=self._part_name,
             )
 
     def _end_part(self) -> None:

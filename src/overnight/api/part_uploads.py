@@ -140,7 +140,10 @@ class TogetherMultipart:
         await self._check(body, request.state.tenant)
         tags = {part.part_number: part.etag for part in body.parts}
         if len(tags) < len(body.parts):
-            raise InvalidRequest("A part is named twice.", param="parts")
+            raise InvalidRequest(
+                f"The {len(body.parts):,} 'parts' name {len(tags):,} parts; name each once.",
+                param="parts",
+            )
         _, file = await self._parts.complete(
             body.upload_id, request.state.tenant, OrderOfNumbers(tags)
         )

@@ -30,7 +30,8 @@ REFUSALS: Final[Mapping[int, Refusal]] = {
     403: Refusal(
         "Without any API key only the machine itself is served.",
         "forbidden",
-        "Without an API key only this machine is served.",
+        "While the server has no API key it serves its own machine only; "
+        "`overnight keys create NAME` on the server makes one.",
     ),
     404: Refusal(
         "There is none, or it is somebody else's.",

@@ -196,7 +196,7 @@ def _endpoint_in_full(endpoint: str, known: Sequence[str]) -> str:
     for one in known:
         if endpoint in spellings(one):
             return one
-    message = f"'{endpoint[:80]}' is not supported; supported are {', '.join(known)}."
+    message = f"The endpoint '{endpoint[:80]}' is not supported; supported are {', '.join(known)}."
     if "/audio/" in endpoint:
         message += " Requests that send a file, as for audio, can not be run yet."
     raise InvalidRequest(message, param="endpoint")
@@ -207,8 +207,9 @@ def _check_window(window: str | None, options: JobsOptions) -> None:
         return
     if not options.any_window:
         raise InvalidRequest(
-            f"'{window[:80]}' is not supported; supported is '{DEFAULT_WINDOW}'. Others, from 1h "
-            "to 14d, are when the service has the setting any_completion_window.",
+            f"The completion_window '{window[:80]}' is not supported; supported is "
+            f"'{DEFAULT_WINDOW}'. Others, from 1h to 14d, are when the service has the setting "
+            "any_completion_window.",
             param="completion_window",
         )
     if window_seconds(window) is None:
