@@ -181,3 +181,12 @@ def test_ctrl_c_while_watching_leaves_the_job_running(server: ServiceProcess) ->
 def status_of(server: ServiceProcess, job_id: str) -> str:
     shown = overnight("jobs", "show", job_id, "--json", "--base-url", server.base_url)
     return str(json.loads(shown.out)["status"])
+
+
+def test_a_refused_job_leaves_no_file_behind(server: ServiceProcess) -> None:
+    path = good_file(Path("refused-and-taken-away.jsonl"))
+    done = submit(server, path, "--window", "3x")
+    assert done.code == 2
+    assert "'3x' is not supported" in done.err
+    listed = overnight("files", "list", "--limit", "100", "--base-url", server.base_url)
+    assert path.name not in listed.out

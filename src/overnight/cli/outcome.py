@@ -79,7 +79,7 @@ class Teller:
         show_failure(job, self.source)
         if results is None and (job.output_file_id or job.error_file_id):
             fetching = self.connection.command("jobs", "download", job.id)
-            print(f"hint: get the results with: {fetching}", file=sys.stderr)
+            print(f"hint: get results with: {fetching}", file=sys.stderr)
 
 
 def tokens_in_words(job: JobView) -> str | None:

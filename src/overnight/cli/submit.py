@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -98,9 +99,7 @@ class Order:
             label = f"uploading {self.input.name}"
             with Transfer(label, self.input.stat().st_size) as transfer:
                 uploaded = client.upload(self.input, on_bytes=transfer.moved)
-            return client.create_job(
-                uploaded.id, self.endpoint, window=self.window, metadata=self.metadata
-            )
+            return self._create(client, uploaded.id)
         except KeyboardInterrupt:
             if uploaded is None:
                 fail(ExitCode.INTERRUPTED, "interrupted while uploading; nothing was created")
@@ -109,6 +108,19 @@ class Order:
                 f"interrupted while a job of {uploaded.id} was being created; there may be one",
                 f"look with: {connection.command('jobs', 'list')}",
             )
+
+    def _create(self, client: "Client", file_id: str) -> "JobView":
+        """A job that is refused leaves no file behind that nobody asked for."""
+        from overnight.client.errors import ClientError, Refused
+
+        try:
+            return client.create_job(
+                file_id, self.endpoint, window=self.window, metadata=self.metadata
+            )
+        except Refused:
+            with suppress(ClientError):
+                client.delete_file(file_id)
+            raise
 
 
 def as_metadata(pairs: "list[str] | tuple[str, ...]") -> dict[str, str]:
