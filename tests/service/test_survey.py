@@ -44,6 +44,20 @@ def test_prompt_tokens_are_estimated_from_all_texts(body: dict[str, Any], tokens
     assert surveyed(body).prompt_tokens == tokens
 
 
+def test_brackets_as_deep_as_the_checker_takes_them_are_no_texts() -> None:
+    survey = Survey()
+    line = json.dumps({"custom_id": "1", "body": {"model": "m", "prompt": "a" * 40}}).encode()
+    line = line.replace(b'"model"', b'"x": ' + 900 * b"[" + 900 * b"]" + b', "model"')
+    checked = CHECKER.check(line, 1)
+    assert isinstance(checked, CheckedLine)
+
+    def look_from(depth: int) -> None:
+        look_from(depth - 1) if depth else survey.look_at(1, line, checked)
+
+    look_from(150)
+    assert survey.longest_line == 1
+
+
 def test_bodies_that_occur_again_are_counted() -> None:
     survey = surveyed(*({"prompt": text} for text in "abacaa"))
     assert survey.repeated_bodies() == 3
