@@ -14,7 +14,11 @@ from overnight.domain.event import Event, EventType
 from overnight.domain.job import JobStatus
 from overnight.domain.webhook import Delivery, DeliveryStatus, Webhook
 from overnight.seams import Connect
-from overnight.service.webhooks.deliverer import Deliverer, DelivererOptions
+from overnight.service.webhooks.deliverer import (
+    AT_ONCE_PER_TENANT,
+    Deliverer,
+    DelivererOptions,
+)
 from overnight.store import webhooks as rows
 from overnight.store.database import Database
 from overnight.store.paging import PageRequest
@@ -40,11 +44,13 @@ class HookWorld:
         options = replace(DelivererOptions(), **changes)
         return Deliverer(database or self.world.connection(), self.world.seams, options)
 
-    async def add(self, webhook_id: str = "we_a", host: str = "hook.example") -> None:
+    async def add(
+        self, webhook_id: str = "we_a", host: str = "hook.example", tenant: str = "local"
+    ) -> None:
         now = self.world.clock.now()
         webhook = Webhook(
             id=webhook_id,
-            tenant="local",
+            tenant=tenant,
             name="n",
             url=f"https://{host}/",
             event_types=tuple(EventType),
@@ -54,9 +60,9 @@ class HookWorld:
         )
         await self.world.database.write(lambda tx: rows.add(tx, webhook))
 
-    async def post(self, job_id: str = "batch_a") -> Event:
+    async def post(self, job_id: str = "batch_a", tenant: str = "local") -> Event:
         event = Event.of_end(job_id, JobStatus.COMPLETED, self.world.clock.now())
-        await self.world.database.write(lambda tx: rows.post(tx, "local", event))
+        await self.world.database.write(lambda tx: rows.post(tx, tenant, event))
         return event
 
     async def deliveries(self, webhook_id: str = "we_a") -> list[Delivery]:
@@ -182,14 +188,15 @@ def test_retry_after_is_waited_for(tmp_path: Path) -> None:
     in_hook_world(tmp_path, test)
 
 
+def answer_if_not_slow(hook: Hook) -> Respond | Silence:
+    return Silence() if hook.server_name == "slow.example" else Respond(200, b"")
+
+
 def test_receivers_that_hang_keep_nobody_waiting(tmp_path: Path) -> None:
     """Neither other receivers nor the jobs."""
 
-    def answer(hook: Hook) -> Respond | Silence:
-        return Silence() if hook.address.endswith(".35") else Respond(200, b"")
-
     async def test(world: HookWorld) -> None:
-        world.hooks.answer = answer
+        world.hooks.answer = answer_if_not_slow
         await world.add("we_slow", "slow.example")
         await world.add()
         for number in range(100):
@@ -204,6 +211,23 @@ def test_receivers_that_hang_keep_nobody_waiting(tmp_path: Path) -> None:
         slow = [hook for hook in world.hooks.hooks if hook.address.endswith(".35")]
         # Four at a time, fifteen seconds each.
         assert 4 <= len(slow) <= 16
+
+    in_hook_world(tmp_path, test)
+
+
+def test_no_tenant_keeps_another_waiting(tmp_path: Path) -> None:
+    async def test(world: HookWorld) -> None:
+        world.hooks.answer = answer_if_not_slow
+        for number in range(20):
+            await world.add(f"we_{number}", "slow.example", "other")
+        await world.add()
+        for number in range(20):
+            await world.post(f"batch_{number}", "other")
+        async with delivering(world.deliverer()):
+            await asyncio.sleep(5)
+            assert len(world.hooks.hooks) == AT_ONCE_PER_TENANT
+            await world.post()
+            await world.until(DELIVERED, seconds=2)
 
     in_hook_world(tmp_path, test)
 

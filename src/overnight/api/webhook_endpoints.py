@@ -92,7 +92,7 @@ class WebhookEndpoints:
         return JSONResponse(shapes.endpoint_list(webhooks, has_more))
 
     async def get_webhook(self, request: Request, webhook_endpoint_id: str) -> Response:
-        """Where it sends what, and whether it does."""
+        """Where it sends what; its secret is not shown again."""
         webhook = await self._webhooks.get(webhook_endpoint_id, request.state.tenant)
         return JSONResponse(shapes.endpoint(webhook))
 

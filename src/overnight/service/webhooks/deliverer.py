@@ -19,9 +19,10 @@ from overnight.store import webhooks as rows
 from overnight.store.database import Database
 
 LOOK_SECONDS: Final = 0.5
-AT_ONCE_MAX: Final = 32
+AT_ONCE_MAX: Final = 256
+AT_ONCE_PER_TENANT: Final = 16
 AT_ONCE_PER_WEBHOOK: Final = 4
-"""A receiver that hangs must not keep all others waiting."""
+"""Receivers that hang must not keep others waiting, nor one tenant's those of another."""
 FORGET_SECONDS: Final = 3_600.0
 KEPT_SECONDS: Final = 30 * 24 * 3_600.0
 """How long it can be seen what became of an event."""
@@ -45,8 +46,8 @@ class Deliverer:
         self._chance = seams.chance
         self._options = options
         self._courier = Courier(seams, options.courier)
-        self._under_way: dict[str, str] = {}
-        """Deliveries and the webhooks they go to."""
+        self._under_way: dict[str, Webhook] = {}
+        """By the ids of deliveries."""
         self._forget_at = 0.0
 
     async def run(self) -> None:
@@ -55,7 +56,7 @@ class Deliverer:
             while True:
                 try:
                     for webhook, delivery in await self._next():
-                        self._under_way[delivery.id] = webhook.id
+                        self._under_way[delivery.id] = webhook
                         tasks.create_task(self._deliver(webhook, delivery))
                     await self._forget()
                 except Unavailable as error:
@@ -68,12 +69,18 @@ class Deliverer:
         due = await self._database.read(
             lambda tx: rows.due(tx, now, AT_ONCE_PER_WEBHOOK, under_way)
         )
-        load = Counter(self._under_way.values())
+        of_webhook = Counter(webhook.id for webhook in self._under_way.values())
+        of_tenant = Counter(webhook.tenant for webhook in self._under_way.values())
         room = AT_ONCE_MAX - len(self._under_way)
         chosen: list[tuple[Webhook, Delivery]] = []
-        for webhook, delivery in due:
-            if len(chosen) < room and load[webhook.id] < AT_ONCE_PER_WEBHOOK:
-                load[webhook.id] += 1
+        for webhook, delivery in sorted(due, key=_due_since):
+            is_free = (
+                of_webhook[webhook.id] < AT_ONCE_PER_WEBHOOK
+                and of_tenant[webhook.tenant] < AT_ONCE_PER_TENANT
+            )
+            if is_free and len(chosen) < room:
+                of_webhook[webhook.id] += 1
+                of_tenant[webhook.tenant] += 1
                 chosen.append((webhook, delivery))
         return chosen
 
@@ -112,6 +119,10 @@ class Deliverer:
             if old:
                 await self._database.write(lambda tx: rows.forget(tx, old))
             self._forget_at = self._clock.monotonic() + FORGET_SECONDS
+
+
+def _due_since(one: tuple[Webhook, Delivery]) -> float:
+    return one[1].next_at or 0.0
 
 
 def _tell(webhook: Webhook, delivery: Delivery, result: rows.AttemptResult) -> None:
