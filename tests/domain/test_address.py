@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overnight.domain.address import is_public
+from overnight.domain.address import is_loopback, is_public
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,15 @@ def test_no_spelling_in_ipv6_makes_an_address_public(address: ipaddress.IPv4Addr
 def test_what_is_no_address_is_refused() -> None:
     with pytest.raises(ValueError, match="example"):
         is_public("example.com")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "a.localhost"])
+def test_this_machine(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "10.0.0.1", "localhost.example", "127.example.com", ""]
+)
+def test_not_only_this_machine(host: str) -> None:
+    assert not is_loopback(host)

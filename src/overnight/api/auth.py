@@ -1,6 +1,5 @@
 """Who is asking: a key tells the tenant, or, where there is no key, being on this machine does."""
 
-import ipaddress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -8,6 +7,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from overnight.api.faults import fault_reply
+from overnight.domain.address import is_loopback
 from overnight.domain.errors import Forbidden, OvernightError, Unauthenticated
 from overnight.service.keyring import LOCAL, Caller, Keyring
 
@@ -70,19 +70,19 @@ def _presented_key(headers: Headers) -> str | None:
 def _demand_loopback(peer: tuple[str, int] | None, headers: Headers) -> None:
     """A web page reaches this port through its visitor's browser, under its own host name or
     as a foreign origin; neither is let in."""
-    if peer is not None and not _is_loopback(peer[0]):
+    if peer is not None and not is_loopback(peer[0]):
         raise Forbidden(
             f"While the server has no API key it serves its own machine only; {_REMEDY}"
         )
     host = _host_name(f"//{headers.get('host', '')}")
-    if not _is_loopback(host):
+    if not is_loopback(host):
         raise Forbidden(
             "While the server has no API key it is served as localhost only, not as "
             f"'{host[:80]}' (the Host header); {_REMEDY}",
             param="host",
         )
     origin = headers.get("origin")
-    if origin is not None and not _is_loopback(_host_name(origin)):
+    if origin is not None and not is_loopback(_host_name(origin)):
         raise Forbidden(
             "While the server has no API key no web page of another place may call it, such as "
             f"'{origin[:80]}' (the Origin header); {_REMEDY}",
@@ -95,12 +95,3 @@ def _host_name(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -96,7 +96,7 @@ def require_upstream(settings: "Settings") -> None:
 
 def refuse_exposure(settings: "Settings") -> None:
     """Raises `ConfigurationError` when other machines could come in without a key."""
-    from overnight.settings import is_loopback
+    from overnight.domain.address import is_loopback
 
     if settings.api_keys or settings.allow_open or is_loopback(settings.host):
         return

@@ -1,4 +1,4 @@
-"""Which IP addresses are out in the internet, and which are this machine or its neighbours."""
+"""Which addresses are out in the internet, and which are this machine or its neighbours."""
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
@@ -19,6 +19,16 @@ _NEVER: Final = (
     ip_network("::/96"),
     ip_network("fec0::/10"),
 )
+
+
+def is_loopback(host: str) -> bool:
+    """Is it this machine and nothing else: by its address, or by a name (RFC 6761, 6.3)?"""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def is_public(address: str) -> bool:

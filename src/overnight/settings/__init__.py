@@ -16,7 +16,6 @@ from overnight.settings.model import (
     TimeoutSettings,
     UpstreamSettings,
     checked_base_url,
-    is_loopback,
 )
 
 __all__ = [
@@ -31,6 +30,5 @@ __all__ = [
     "TimeoutSettings",
     "UpstreamSettings",
     "checked_base_url",
-    "is_loopback",
     "load",
 ]

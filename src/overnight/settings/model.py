@@ -273,10 +273,6 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 
 
-def is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
 def _reachable(host: str) -> str:
     """An address to type into a client on this machine, for one to listen on."""
     if host in ("0.0.0.0", "::", ""):  # noqa: S104  compared, not bound
