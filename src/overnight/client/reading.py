@@ -80,8 +80,9 @@ _MOST: Final = 1e15
 """More than any count of ours; NaN and infinity are JSON to Python's parser, too."""
 
 
-_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
-"""What the standard library can write as a date, in seconds. Milliseconds are far beyond."""
+_FIRST_TIME: Final = -62_135_596_800
+_LAST_TIME: Final = 253_402_300_799
+"""The last second of the year 9999: what can be written as a date. Milliseconds are far beyond."""
 
 
 def _number(value: object) -> float | None:
@@ -91,11 +92,13 @@ def _number(value: object) -> float | None:
 
 
 def _time(value: object) -> float | None:
-    if not isinstance(value, str):
-        seconds = _number(value)
-        return seconds if seconds is not None and _YEAR_1 <= seconds < _YEAR_10000 else None
+    seconds = _iso_time(value) if isinstance(value, str) else _number(value)
+    return seconds if seconds is not None and _FIRST_TIME <= seconds <= _LAST_TIME else None
+
+
+def _iso_time(text: str) -> float | None:
     try:
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
