@@ -97,10 +97,25 @@ def test_a_body_is_no_head_however_large(server: ApiServer) -> None:
     assert server.ask("POST", "/v1/files", body, headers).status == 200
 
 
-def test_an_upgrade_is_left_out(server: ApiServer) -> None:
-    for protocol in ("websocket", "h2c"):
-        asked = {"connection": "Upgrade", "upgrade": protocol}
-        assert server.ask("GET", "/v1/files", headers=asked).status == 200
+@pytest.mark.parametrize("protocol", ["websocket", "h2c"])
+def test_an_offer_of_another_protocol_is_left_out(server: ApiServer, protocol: str) -> None:
+    offer = {"connection": "Upgrade, HTTP2-Settings", "upgrade": protocol}
+    assert server.ask("GET", "/v1/files", headers=offer).status == 200
+    body, kind = form({"purpose": "batch"}, b"x" * (2 * HEAD_BYTES_MAX))
+    for sent in (body, iter([body[:100], body[100:]])):
+        stored = server.ask("POST", "/v1/files", sent, offer | kind)
+        assert stored.at("bytes") == 2 * HEAD_BYTES_MAX
+
+
+def test_an_offer_in_pieces_on_a_connection_that_is_kept(server: ApiServer) -> None:
+    offer = (
+        b"HEAD /healthz HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\nHost: localhost\r\n\r\n"
+    )
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=20)) as connection:
+        for _ in range(3):
+            for place in range(0, len(offer), 7):
+                connection.sendall(offer[place : place + 7])
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
 def test_head_tells_what_get_would_without_its_body(server: ApiServer) -> None:

@@ -1,11 +1,11 @@
 """HTTP/1.1 as uvicorn speaks it, but what it can not read is refused in our one shape too."""
 
 import json
-import sys
 from asyncio import AbstractEventLoop
 from functools import partial
 from typing import Any, Final, cast
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -44,8 +44,14 @@ class RefusingProtocol(HttpToolsProtocol):
         self._head_bytes = 0
 
     def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
         was_in_head = self._in_head
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._refuse_unreadable(error)
         if was_in_head and self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
@@ -60,18 +66,35 @@ class RefusingProtocol(HttpToolsProtocol):
         length = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if length > HEAD_BYTES_MAX:
             raise _HeadSizeError
-        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        """uvicorn's own would be plain text. Called while the parser's error is handled."""
-        error = sys.exception()
-        if error is not None and isinstance(error.__context__, _HeadSizeError):
-            self._refuse_head()
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Read the request as if it had not offered another protocol (RFC 9110, 7.8).
+
+        Some clients offer HTTP/2 with everything they send, and the parser then takes what
+        follows the head for the other protocol: the body would be lost.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            message = "This is an HTTP/1.1 server and no proxy; CONNECT is not for it."
+            self._refuse(400, message, "invalid_http")
             return
-        reason = f" ({error})" if error is not None and str(error) else ""
-        self._refuse(
-            400, f"{msg.rstrip('.')}{reason}; send HTTP/1.1 as RFC 9112 has it.", "invalid_http"
-        )
+        version = self.parser.get_http_version().encode()
+        kept = [b"%b %b HTTP/%b" % (method, self.url, version)]
+        kept += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join(kept) + b"\r\n\r\n" + rest)
+
+    def _refuse_unreadable(self, error: httptools.HttpParserError) -> None:
+        if isinstance(error.__context__, _HeadSizeError):
+            self._refuse_head()
+        else:
+            self._refuse(400, f"This is not HTTP/1.1 as RFC 9112 has it: {error}.", "invalid_http")
 
     def _refuse_head(self) -> None:
         self._refuse(
