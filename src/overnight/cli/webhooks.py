@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -44,7 +45,7 @@ def create(
     url: Annotated[str, typer.Argument(metavar="URL", help="Where events are posted to.")],
     *,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What to call it [default: its URL]")
+        str | None, typer.Option(metavar="NAME", help="What to call it [default: the URL's host]")
     ] = None,
     event: Annotated[
         list[EventName] | None,
@@ -61,11 +62,14 @@ def create(
     \b
     Examples:
       overnight webhooks create https://example.com/hooks/batches
-      overnight webhooks create https://example.com/oops --event batch.failed --event batch.expired
+      overnight webhooks create https://example.com/oops --event batch.failed
     """
-    connection, wanted = _connection(base_url, api_key), event or list(EventName)
+    connection = _connection(base_url, api_key)
+    types = [one.value for one in event or EventName]
+    # A URL that is none is the server's to refuse, in its words.
+    host = url.partition("//")[2].partition("/")[0]
     with _open(connection) as webhooks:
-        made = webhooks.create(url, name or url[:256], [one.value for one in wanted])
+        made = webhooks.create(url, name or host[:256] or url[:256], types)
     print(json.dumps(asdict(made)) if as_json else made.signing_secret)
     _say(f"Webhook {made.id}. This secret signs what it gets, and is not shown again.")
     _say(f"hint: try it out with: {connection.command('webhooks', 'test', made.id)}")
@@ -251,7 +255,7 @@ def _print_webhook(webhook: "WebhookView") -> None:
         webhook.id,
         None,
         [
-            ("name", webhook.name if webhook.name != webhook.url else None),
+            ("name", webhook.name),
             ("url", webhook.url),
             ("events", ", ".join(webhook.event_types)),
             ("secret", webhook.signing_secret_hint),
@@ -277,10 +281,9 @@ def _print_deliveries(deliveries: "Sequence[DeliveryView]") -> None:
 
 
 def _row(one: "DeliveryView") -> "list[Cell]":
-    from overnight.cli.tables import Cell, relative, utc
+    from overnight.cli.tables import Cell
 
     answer = one.last_error or str(one.last_status_code or "")
-    due = one.next_attempt_at
     styles = {"delivered": "green", "given_up": "red", "pending": "cyan"}
     event = one.event_type or ""
     return [
@@ -289,6 +292,14 @@ def _row(one: "DeliveryView") -> "list[Cell]":
         Cell(one.status or "-", one.status or "", styles.get(one.status or "", "")),
         Cell(str(one.attempts or 0), str(one.attempts or 0)),
         Cell.text(answer),
-        Cell("-", "") if due is None else Cell(relative(due), utc(due)),
+        _due(one.next_attempt_at),
         Cell.age(one.created_at),
     ]
+
+
+def _due(at: float | None) -> "Cell":
+    from overnight.cli.tables import Cell, relative, utc
+
+    if at is None:
+        return Cell("-", "")
+    return Cell(relative(at) if at > time.time() else "now", utc(at))
