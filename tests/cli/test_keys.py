@@ -121,6 +121,7 @@ def test_a_name_is_free_again_once_its_key_is_revoked() -> None:
         (["a", "--tenant", "é"], "'é' can not be the tenant of a key"),
         (["a", "--expires", "9y"], "such as 90d"),
         (["a", "--expires", "0d"], "such as 90d"),
+        (["a", "--expires", "999999w"], "more than 100 years; leave its end out"),
         (["a", "--dialect", "mistral"], "'mistral'"),
     ],
 )

@@ -16,6 +16,8 @@ from overnight.store.database import Database
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 
+LIFETIME_SECONDS_MAX: Final = 100 * 365 * 86_400.0
+
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
@@ -35,6 +37,11 @@ class NewKey:
                     "A-Z a-z 0-9 . _ @ + - and begin with a letter or digit.",
                     param=param,
                 )
+        if self.lifetime_seconds is not None and self.lifetime_seconds > LIFETIME_SECONDS_MAX:
+            raise InvalidRequest(
+                "A key can not be valid for more than 100 years; leave its end out instead.",
+                param="expires",
+            )
 
 
 class Keys:
