@@ -105,7 +105,7 @@ def _section(path: str, command: TyperCommand) -> Iterator[str]:
     options = [
         param for param in command.params if isinstance(param, TyperOption) and not param.hidden
     ]
-    usage = [path, *(one.metavar or (one.name or "").upper() for one in arguments)]
+    usage = [path, *(_place(one) for one in arguments)]
     yield f"## `{' '.join(usage)}`"
     yield _paragraph(command.help)
     rows = [
@@ -113,6 +113,11 @@ def _section(path: str, command: TyperCommand) -> Iterator[str]:
     ]
     if rows:
         yield _table(["option", "meaning"], rows)
+
+
+def _place(argument: TyperArgument) -> str:
+    name = argument.metavar or (argument.name or "").upper()
+    return name if argument.required else f"[{name}]"
 
 
 def _spelling(option: TyperOption) -> str:

@@ -2,9 +2,13 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from overnight.cli.main import app
 from support.command_line import overnight
 
 
@@ -63,3 +67,19 @@ def test_debug_keeps_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVERNIGHT_DEBUG", "1")
     with pytest.raises(ConfigurationError):
         overnight("serve")
+
+
+def _commands(path: tuple[str, ...], command: object) -> Iterator[tuple[str, ...]]:
+    yield path
+    if isinstance(command, TyperGroup):
+        for name, member in command.commands.items():
+            yield from _commands((*path, name), member)
+
+
+@pytest.mark.parametrize("path", [*_commands((), get_command(app))], ids=" ".join)
+def test_help_fits_a_terminal(path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examples are not folded, and broken ones can not be pasted."""
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = overnight(*path, "--help").out.splitlines()
+    assert lines
+    assert [line for line in lines if len(line) > 80] == []

@@ -38,3 +38,15 @@ def test_nothing_in_a_cell_breaks_the_fields() -> None:
     stream = io.StringIO()
     print_table([Column("a"), Column("b")], [[Cell.text("x\ty\n"), Cell.text(None)]], stream)
     assert stream.getvalue() == "a\tb\nx�y�\t\n"
+
+
+def test_people_are_told_that_there_is_nothing() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    streams = terminal, pipe = Terminal(), io.StringIO()
+    for stream in streams:
+        print_table([Column("id"), Column("age")], [], stream, when_empty="No jobs yet.")
+    assert terminal.getvalue() == "No jobs yet.\n"
+    assert pipe.getvalue() == "id\tage\n"

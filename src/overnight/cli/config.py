@@ -64,7 +64,7 @@ def show(*, config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 def init(
     path: Annotated[
-        Path, typer.Argument(metavar="[PATH]", help="File to write; `-` prints it.")
+        Path, typer.Argument(metavar="PATH", help="File to write; `-` prints it.")
     ] = Path("overnight.toml"),
     *,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,

@@ -171,7 +171,7 @@ def _print_files(files: "Sequence[FileView]") -> None:
         Column("age"),
         Column("purpose"),
     ]
-    print_table(columns, map(_row, files))
+    print_table(columns, map(_row, files), when_empty="No files yet.")
 
 
 def _row(file: "FileView") -> "list[Cell]":

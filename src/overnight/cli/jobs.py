@@ -40,7 +40,7 @@ LIMIT: Final = 20
 
 JobArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the job.")]
 NewestJobArgument = Annotated[
-    str | None, typer.Argument(metavar="[ID]", help="Id of the job [default: the newest job's]")
+    str | None, typer.Argument(metavar="ID", help="Id of the job [default: the newest job's]")
 ]
 
 
@@ -79,7 +79,7 @@ def list_jobs(
     if as_json:
         print(json.dumps({"jobs": [job_data(job) for job in jobs]}))
     else:
-        _print_jobs(jobs)
+        _print_jobs(jobs, f"No job is {status.value}." if status else "No jobs yet.")
 
 
 def show(
@@ -246,7 +246,7 @@ def percent(job: "JobView") -> int:
     return 100 * ((job.succeeded or 0) + (job.failed or 0)) // (job.total or 1)
 
 
-def _print_jobs(jobs: "Sequence[JobView]") -> None:
+def _print_jobs(jobs: "Sequence[JobView]", when_empty: str) -> None:
     from overnight.cli.tables import Column, print_table
 
     columns = [
@@ -257,7 +257,7 @@ def _print_jobs(jobs: "Sequence[JobView]") -> None:
         Column("age"),
         Column("model", shortened=True),
     ]
-    print_table(columns, map(_row, jobs))
+    print_table(columns, map(_row, jobs), when_empty=when_empty)
 
 
 def _row(job: "JobView") -> "list[Cell]":

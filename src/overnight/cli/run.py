@@ -69,7 +69,7 @@ def run(  # noqa: PLR0913  a flag each
 
     \b
     Example:
-      overnight run prompts.jsonl -o answers.jsonl --upstream http://127.0.0.1:8000/v1
+      overnight run prompts.jsonl -o out.jsonl --upstream http://127.0.0.1:8000/v1
     """
     from overnight.cli.results import beside, check_place
     from overnight.cli.validate import check_endpoint, readable_file

@@ -81,7 +81,10 @@ def serve(  # noqa: PLR0913  one per flag
         threading.Thread(target=announce, args=work, name="start notice", daemon=True).start()
 
     supervisor = Supervisor(settings, on_started=on_started)
-    raise typer.Exit(supervisor.run())
+    code = supervisor.run()
+    if code == ExitCode.OK and sys.stderr.isatty():
+        print("\nStopped; the same command goes on where it was.", file=sys.stderr)
+    raise typer.Exit(code)
 
 
 def require_upstream(settings: "Settings") -> None:

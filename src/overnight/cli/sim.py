@@ -1,6 +1,7 @@
 """`overnight sim`: a simulated inference engine."""
 
 import json
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,17 +42,23 @@ FaultOption = Annotated[
     typer.Option(
         metavar="KIND[=RATE]",
         help="Share of attempts (0.01 if not given) with a fault: reset, hang, slow, garbage, cut,"
-        " or a status such as 429; repeatable.",
+        " or a status such as 429; may be repeated.",
     ),
 ]
 
 
 def sim(  # noqa: PLR0913, PLR0917  an option each
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on.")
+    ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+        int,
+        typer.Option(min=0, max=65535, metavar="N", help="Port to listen on; 0 takes a free one."),
     ] = 8025,
-    model: Annotated[list[str] | None, typer.Option(help="A model to serve; repeatable.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A model to serve; may be repeated. [default: sim]"),
+    ] = None,
     latency_ms: LatencyOption = "0",
     tokens_per_second: SpeedOption = None,
     total_tokens_per_second: TotalSpeedOption = None,
@@ -61,10 +68,11 @@ def sim(  # noqa: PLR0913, PLR0917  an option each
     max_model_len: ContextOption = None,
     reply_tokens: ReplyOption = None,
     error_rate: Annotated[
-        float, typer.Option(help="Share of attempts that fail with 500 or 503, 0 to 1.")
+        float,
+        typer.Option(metavar="F", help="Share of attempts that fail with 500 or 503, 0 to 1."),
     ] = 0.0,
     fault: FaultOption = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same replies and faults.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Same seed, same replies and faults.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
     """Simulate an OpenAI-compatible engine, such as vLLM.
@@ -133,7 +141,8 @@ def _serve(options: "SimOptions", host: str, port: int, *, as_json: bool) -> Non
         reason = os.strerror(number) if number > 0 else error.strerror
         raise ConfigurationError(f"can not listen on {host}:{port}: {reason}") from None
     if not as_json:
-        print(summary(stats), flush=True)
+        begun = "\n" if sys.stdout.isatty() else ""  # The line that the terminal's ^C is on.
+        print(f"{begun}{summary(stats)}", flush=True)
 
 
 def _print_address(host: str, port: int, options: "SimOptions", *, as_json: bool) -> None:

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.client import HTTPException
 from typing import Final
 
@@ -20,16 +21,23 @@ def announce(
 ) -> None:
     """Wait until the API answers, then print where it is; meant for a thread of its own.
 
-    As JSON: one line `{"url", "pid", "pids": {role: [pid, …]}}`.
+    As JSON: one line `{"url", "pid", "pids": {role: [pid, …]}}`. Nobody has to read it: the
+    service goes on without.
     """
     wait_until_healthy(settings)
+    with suppress(BrokenPipeError):
+        print(_announcement(settings, children, as_json), flush=True)
+
+
+def _announcement(
+    settings: Settings, children: Callable[[], Mapping[str, list[int]]], as_json: bool
+) -> str:
     if as_json:
         line = {"url": settings.base_url, "pid": os.getpid(), "pids": children()}
-        print(json.dumps(line), flush=True)
-        return
+        return json.dumps(line)
     with ThreadPoolExecutor(_LOOKERS_MAX) as lookers:
         views = list(lookers.map(look_at, settings.upstreams))
-    print(notice(settings, views, needs_key=needs_key(settings)), flush=True)
+    return notice(settings, views, needs_key=needs_key(settings))
 
 
 def wait_until_healthy(settings: Settings) -> None:

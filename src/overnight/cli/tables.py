@@ -61,14 +61,21 @@ def print_table(
     columns: Sequence[Column],
     rows: Iterable[Sequence[Cell]],
     stream: TextIO | None = None,
+    *,
+    when_empty: str = "",
 ) -> None:
     """Fits the terminal; without one, a line of names and a line for each row, tabs between.
 
     The columns come in the order of their importance: the last ones go where there is no room.
+    People are told `when_empty` instead of column names alone.
     """
     stream = stream or sys.stdout
     if stream.isatty():
-        for line in _fitted(columns, list(rows), Paint(stream), _width()):
+        listed = list(rows)
+        if when_empty and not listed:
+            print(when_empty, file=stream)
+            return
+        for line in _fitted(columns, listed, Paint(stream), _width()):
             print(line, file=stream)
         return
     print(*(column.name for column in columns), sep="\t", file=stream)

@@ -239,7 +239,7 @@ def _print_webhooks(webhooks: "Sequence[WebhookView]") -> None:
         ]
         for one in webhooks
     ]
-    print_table(columns, rows)
+    print_table(columns, rows, when_empty="No webhooks yet.")
 
 
 def _events(webhook: "WebhookView") -> str:

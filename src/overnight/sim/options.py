@@ -56,7 +56,9 @@ class SimOptions:
         if not self.models or not all(self.models):
             raise ConfigurationError("a simulated engine needs at least one model with a name")
         if not 0 <= low <= high < float("inf"):
-            raise ConfigurationError(f"the latency is LO-HI with 0 <= LO <= HI, not {low}-{high}")
+            raise ConfigurationError(
+                f"the latency is LO-HI with 0 <= LO <= HI, not {low:g}-{high:g}"
+            )
         if self.reply_tokens is not None and not 1 <= self.reply_tokens[0] <= self.reply_tokens[1]:
             low_tokens, high_tokens = self.reply_tokens
             raise ConfigurationError(
@@ -75,7 +77,7 @@ class SimOptions:
             ("prefill tokens per second", self.prefill_tokens_per_second),
         ):
             if rate is not None and not 0 < rate < float("inf"):
-                raise ConfigurationError(f"{name} must be above 0, not {rate}")
+                raise ConfigurationError(f"{name} must be above 0, not {rate:g}")
         alone, total = self.tokens_per_second, self.total_tokens_per_second
         if total is not None and (alone is None or alone > total):
             raise ConfigurationError(
@@ -104,7 +106,7 @@ class SimOptions:
 
     def _check_faults(self) -> None:
         if not 0 <= self.error_rate <= 1:
-            raise ConfigurationError(f"the error rate is between 0 and 1, not {self.error_rate}")
+            raise ConfigurationError(f"the error rate is between 0 and 1, not {self.error_rate:g}")
         checked_faults(dict(self.faults))
         total = self.error_rate + sum(rate for _, rate in self.faults)
         if total > 1:

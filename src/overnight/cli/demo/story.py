@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import tempfile
 import textwrap
@@ -33,7 +34,7 @@ KILL_AT: Final = 0.25
 
 BATCH_SECONDS_MAX: Final = 120.0
 _RESTART_SECONDS_MAX: Final = 10.0
-_WIDTH: Final = 88
+_WIDTH_MAX: Final = 88
 
 
 class EngineStats(TypedDict):
@@ -86,7 +87,7 @@ def tell() -> ExitCode:
         ) as engine,
     ):
         engine_url = str(engine["base_url"])
-        say(f"Engine   {engine_url}, simulated: no GPU, 0.2 to 0.6 s for an answer")
+        say(f"Engine   {engine_url}, simulated: no GPU, 0.2 to 0.6 s a reply")
         with running(
             *("serve", "--port", "0", "--data-dir", DATA_FOLDER, "--upstream", engine_url),
             *("--max-in-flight", str(MAX_IN_FLIGHT)),
@@ -122,7 +123,7 @@ class Demo:
             raise Unavailable(f"the batch ended as {batch.job.status}")
         results = batch.results()
         show_sample(self._book, results)
-        say("Now the count. Only what the dead worker had not yet written down was asked again:\n")
+        say("Now the count. What the dead worker had not yet written down was asked again:\n")
         return self._count(results)
 
     def _submit(self) -> WatchedBatch:
@@ -149,7 +150,7 @@ class Demo:
             time.sleep(0.01)
         seconds = time.monotonic() - killed_at
         say(
-            f"Worker {successor} was there {seconds:.1f} s later. It reads in the journal what is "
+            f"Worker {successor} was there {seconds:.1f} s later. It reads in the journal what is\n"
             "done, and sends the rest.\n"
         )
 
@@ -191,7 +192,7 @@ def show_sample(book: Sequence[Paragraph], results: Sequence[Result]) -> None:
 def _folded(lead: str, text: str, lines: int) -> str:
     return textwrap.fill(
         text,
-        _WIDTH,
+        min(_WIDTH_MAX, shutil.get_terminal_size().columns),
         initial_indent=lead,
         subsequent_indent=" " * len(lead),
         max_lines=lines,

@@ -45,7 +45,7 @@ def doctor(  # noqa: PLR0913  one per flag
     \b
     Examples:
       overnight doctor
-      overnight doctor --data-dir /var/lib/overnight --upstream http://127.0.0.1:8000/v1
+      overnight doctor --data-dir /srv/data --upstream http://127.0.0.1:8000/v1
     """
     from overnight.cli.doctor.examination import examine
     from overnight.cli.doctor.finding import Scrubber
