@@ -5,7 +5,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.sdk.prepare import environment_of
+from tests.sdk.prepare import environment_of, node_environment_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,14 @@ def python_of(sdk: str) -> Path:
 def program_of(sdk: str, name: str) -> Path:
     """A command that this SDK installs, such as `together`."""
     return python_of(sdk).with_name(name)
+
+
+def node_module(name: str, path: str) -> Path:
+    """A file of an environment of Node.js (`npm-openai-6`), such as `openai/index.mjs`."""
+    environment = node_environment_of(name)
+    if not environment.is_ready():
+        raise FileNotFoundError(f"{name} is not installed: run `make test`, which does it once.")
+    return environment.folder / "node_modules" / path
 
 
 def run_script(sdk: str, script: Path | str, *arguments: str, timeout: float = 60) -> Finished:
