@@ -200,14 +200,16 @@ def test_a_full_disk_is_waited_for(tmp_path: Path, status: JobStatus) -> None:
     in_world(tmp_path, test)
 
 
-def test_a_clerk_with_nothing_to_do_writes_nothing_but_its_lease(tmp_path: Path) -> None:
+def test_a_clerk_with_nothing_to_do_hardly_writes(tmp_path: Path) -> None:
+    """Its lease every five seconds; and each minute the janitor lets time pass for uploads."""
+
     async def test(world: ServiceWorld) -> None:
         database = world.connection()
         async with running(world.clerk("c", database)):
             await asyncio.sleep(1)
             before = database.writes
             await asyncio.sleep(100)
-            assert database.writes - before <= 21
+            assert database.writes - before <= 21 + 2
 
     in_world(tmp_path, test)
 
