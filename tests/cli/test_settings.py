@@ -195,6 +195,11 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("endpoints = 7", 'is 7; it should be a list, such as ["…", "…"].'),
         ("[retry]\nattempts_max = 2.5", "is 2.5; it should be a whole number from 1 to 1,000."),
         ("[timeouts]\nidle_seconds = 0", "is 0; it should be a number greater than 0."),
+        ("[timeouts]\nconnect_seconds = inf", "it should be a number greater than 0."),
+        (
+            "completion_window_seconds = 1e12",
+            "it should be a number greater than 0 and at most 315,360,000.",
+        ),
         ("cancel_grace_seconds = -1", "is -1; it should be a number of at least 0."),
         (
             "[[upstreams]]\nlanes = 1",

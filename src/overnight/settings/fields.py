@@ -125,7 +125,7 @@ def _within(info: FieldInfo) -> str:
     if least is not None:
         return f" of at least {least:,}"
     if above is not None:
-        return f" greater than {above:,}"
+        return f" greater than {above:,}" + (f" and at most {most:,}" if most is not None else "")
     return " that is not empty" if _bound(info, "min_length") else ""
 
 

@@ -23,6 +23,8 @@ DEFAULT_PORT: Final = 8024
 
 _REVEAL: Final = {"reveal": True}
 _KIB, _MIB, _GIB = 1024, 1024**2, 1024**3
+_TEN_YEARS_SECONDS: Final = 10 * 365 * 86_400
+"""Deadlines are told as dates, which have an end."""
 
 
 def _show_secret(value: SecretStr, info: SerializationInfo) -> str:
@@ -120,11 +122,11 @@ class RetrySettings(_Frozen):
 
 
 class TimeoutSettings(_Frozen):
-    connect_seconds: float = Field(default=10.0, gt=0)
+    connect_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     """For a connection to an upstream to open, TLS included."""
-    first_byte_seconds: float = Field(default=600.0, gt=0)
+    first_byte_seconds: float = Field(default=600.0, gt=0, allow_inf_nan=False)
     """From the sending of a request to the first byte of its reply: queueing and generation."""
-    idle_seconds: float = Field(default=60.0, gt=0)
+    idle_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     """Between two pieces of one reply."""
 
 
@@ -167,7 +169,7 @@ class Settings(_Frozen):
     uploaded before, instead of taking them again."""
     endpoints: tuple[str, ...] = ()
     """Endpoints to take jobs for, beyond chat completions, completions and embeddings."""
-    completion_window_seconds: float = Field(default=86_400.0, gt=0, allow_inf_nan=False)
+    completion_window_seconds: float = Field(default=86_400.0, gt=0, le=_TEN_YEARS_SECONDS)
     """From the creation of a job to its deadline, when its `completion_window` is `24h` or
     not given."""
     any_completion_window: bool = False
