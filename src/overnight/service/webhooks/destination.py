@@ -3,7 +3,7 @@
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from overnight.domain.address import is_public
+from overnight.domain.address import is_loopback, is_public
 from overnight.domain.errors import InvalidRequest
 
 _CHARACTERS_MAX: Final = 2_048
@@ -56,10 +56,8 @@ def _split(url: str) -> SplitResult:
 def _may_be_public(host: str) -> bool:
     """False for an address that is not, and for names that always mean this machine."""
     host = host.rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return False
     try:
-        return is_public(host)
+        return not is_loopback(host) and is_public(host)
     except ValueError:
         return True
 
