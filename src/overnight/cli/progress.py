@@ -256,7 +256,7 @@ class ProgressLine:
             words = _joined([*told, Part(note, 0)] if note else told)
             print(f"{self._label}: {words}", file=self._stream, flush=True)
         else:
-            self._bar.draw(standing, told, note, whole=pace.ended)
+            self._bar.draw(standing, told, note, ended=pace.ended)
 
 
 class _Bar:
@@ -271,35 +271,34 @@ class _Bar:
         self._live = Live(console=self._console, auto_refresh=False)
         self._live.start()
 
-    def draw(self, standing: Standing, told: list[Part], note: str, *, whole: bool) -> None:
-        """`whole`: nothing is left out, on as many lines as it takes."""
+    def draw(self, standing: Standing, told: list[Part], note: str, *, ended: bool) -> None:
+        """Where there is no room a part of the words goes, or once it has ended first the bar."""
         from rich.console import Group
         from rich.text import Text
 
-        lines: list[RenderableType] = [self._line(standing, told, whole=whole)]
+        lines: list[RenderableType] = [self._line(standing, told, ended=ended)]
         if note:
             lines.append(Text(f"  {note}", style="yellow"))
         self._live.update(Group(*lines), refresh=True)
 
-    def _line(self, standing: Standing, told: list[Part], *, whole: bool) -> "RenderableType":
+    def _line(self, standing: Standing, told: list[Part], *, ended: bool) -> "RenderableType":
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
         room = self._console.width - len(self._label) - 1
-        if not whole:
-            told = fitting(told, room - _BAR_WIDTH_MIN - 1)
+        told = fitting(told, room if ended else room - _BAR_WIDTH_MIN - 1)
         words_width = len(_joined(told))
         bar_width = min(_BAR_WIDTH_MAX, room - words_width - 1)
         cells: list[RenderableType] = [_styled(told)]
         if bar_width >= _BAR_WIDTH_MIN:
             share = min(1.0, standing.done / standing.total) if standing.total else 0.0
             cells.insert(0, ProgressBar(total=1.0, completed=share, width=bar_width))
-        if whole or words_width <= room:
+        if words_width <= room:
             cells.insert(0, Text(self._label))
         grid = Table.grid(padding=(0, 1, 0, 0))
         for _ in cells:
-            grid.add_column(no_wrap=not whole)
+            grid.add_column(no_wrap=True)
         grid.add_row(*cells)
         return grid
 
