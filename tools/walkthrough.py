@@ -36,7 +36,7 @@ _CHANGING: Final = tuple(
         r"\b(?:supervisor|api|clerk|worker) \d+",
         r"\brequest req_\w+",
         r"^cancelled: .*",
-        r"^  ok    (?:overnight|libraries|room|open files) .*",
+        r"^  ok    (?:overnight|libraries|room|schema|open files) .*",
         r"\b\d{5,}\b",
     )
 )
@@ -150,7 +150,11 @@ class Reader:
             yield said
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(_BACKGROUND_SECONDS_MAX)
+            try:
+                process.wait(_BACKGROUND_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
 
 
 def _environment() -> dict[str, str]:
