@@ -23,17 +23,21 @@ if TYPE_CHECKING:
     from overnight.settings import Settings
 
 
+HostOption = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Address to listen on [default: 127.0.0.1]"),
+]
+PortOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Port to listen on; 0 takes a free one [default: 8024]"),
+]
+
+
 def serve(  # noqa: PLR0913  one per flag
     *,
     data_dir: DataDirOption = None,
-    host: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Address to listen on [default: 127.0.0.1]"),
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Port to listen on; 0 takes a free one [default: 8024]"),
-    ] = None,
+    host: HostOption = None,
+    port: PortOption = None,
     upstream: UpstreamOption = None,
     upstream_api_key: UpstreamKeyOption = None,
     max_in_flight: MaxInFlightOption = None,
