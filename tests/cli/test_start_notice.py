@@ -12,6 +12,7 @@ import pytest
 from overnight.cli.probe import look_at
 from overnight.cli.start_notice import announce, notice
 from overnight.settings import Settings, UpstreamSettings
+from support.sim import running_sim
 
 
 @contextmanager
@@ -60,6 +61,13 @@ def test_no_list_means_every_model() -> None:
     for status, body in ((404, {}), (200, "x"), (200, {"data": 3})):
         with server(status, body) as (url, _):
             assert str(look_at(upstream(url))) == "lists no models: takes every model"
+
+
+def test_a_base_without_its_v1() -> None:
+    with running_sim() as engine:
+        view = look_at(upstream(engine.base_url.removesuffix("/v1")))
+    assert view.meant == engine.base_url
+    assert str(view) == f"has no /models: the base seems to be {engine.base_url}"
 
 
 def test_trouble_is_named() -> None:

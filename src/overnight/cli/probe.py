@@ -3,7 +3,7 @@
 import http.client
 import json
 import ssl
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ class UpstreamView:
     models: tuple[str, ...]
     trouble: str | None
     """Why it takes no requests now, for people; None when it does."""
+    meant: str | None = None
+    """The base that was meant, when this one seems to lack its `/v1`."""
 
     def __str__(self) -> str:
         return self.trouble or ", ".join(self.models) or "lists no models: takes every model"
@@ -38,7 +40,27 @@ def look_at(upstream: UpstreamSettings) -> UpstreamView:
         return UpstreamView(upstream.url, upstream.models, trouble)
     if status >= 500:
         return UpstreamView(upstream.url, upstream.models, _NOT_YET.format(f"answers {status}"))
+    if status == 404 and (better := base_with_v1(upstream)):
+        trouble = f"has no /models: the base seems to be {better}"
+        return UpstreamView(upstream.url, upstream.models, trouble, better)
     return UpstreamView(upstream.url, upstream.models or model_names(body) or (), None)
+
+
+def base_with_v1(
+    upstream: UpstreamSettings, timeout_seconds: float = TIMEOUT_SECONDS
+) -> str | None:
+    """The URL that was meant where /models is not found: its `/v1` is easily left out."""
+    if lacks_v1(upstream.url):
+        better = f"{upstream.url}/v1"
+        with suppress(OSError, http.client.HTTPException):
+            status, body = get(f"{better}/models", headers_for(upstream), timeout_seconds)
+            if status in (401, 403) or model_names(body):
+                return better
+    return None
+
+
+def lacks_v1(url: str) -> bool:
+    return not urlsplit(url).path.rstrip("/").endswith("/v1")
 
 
 def headers_for(upstream: UpstreamSettings) -> dict[str, str]:

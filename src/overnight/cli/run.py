@@ -83,6 +83,7 @@ def run(  # noqa: PLR0913  a flag each
     settings = load(flags, config).settings
     check_endpoint(endpoint, settings.endpoints)
     _need_upstream(settings)
+    _warn_of_bases(settings)
     errors = errors or beside(output)
     for path in (output, errors):
         check_place(path)
@@ -99,6 +100,15 @@ def _need_upstream(settings: "Settings") -> None:
     refusal.add_note("Name one with --upstream http://127.0.0.1:8000/v1.")
     refusal.add_note("To try without an engine, start `overnight sim` and use the URL it prints.")
     raise refusal
+
+
+def _warn_of_bases(settings: "Settings") -> None:
+    """Ask those whose URL looks as if it lacked a part: the run would wait for them for ever."""
+    from overnight.cli.probe import lacks_v1, look_at
+
+    for view in map(look_at, (each for each in settings.upstreams if lacks_v1(each.url))):
+        if view.meant:
+            print(f"warning: {view.url} {view.trouble}", file=sys.stderr)
 
 
 def _options(

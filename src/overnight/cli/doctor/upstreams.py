@@ -6,10 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Final
-from urllib.parse import urlsplit
 
 from overnight.cli.doctor.finding import Finding, fail, ok, warn
-from overnight.cli.probe import get, headers_for, model_names, post, reason
+from overnight.cli.probe import base_with_v1, get, headers_for, model_names, post, reason
 from overnight.dispatch.http1 import Reply
 from overnight.dispatch.reply import judge, names_model
 from overnight.domain.request import Failure, FailureKind
@@ -70,7 +69,8 @@ class _Look:
             return fail("models", f"{self._url} refuses the key ({status})", _KEY), ()
         if status >= 500:
             return fail("models", f"{self._url} answers {status}", _START_IT), ()
-        if status == 404 and (better := self._with_v1()):
+        better = base_with_v1(self._upstream, self._wish.timeout_seconds) if status == 404 else None
+        if better:
             told = f"{self._url} has no /models"
             return fail("models", told, f"The base seems to be {better}: use that URL."), ()
         if not 200 <= status < 300:
@@ -81,17 +81,6 @@ class _Look:
             told = f"{self._url} answers /models with something else than a list of models"
             return fail("models", told, "Is this the base URL of an OpenAI-compatible API?"), ()
         return self._served(models, seconds), models
-
-    def _with_v1(self) -> str | None:
-        """The commonest slip: the base without its `/v1`."""
-        if urlsplit(self._url).path.rstrip("/").endswith("/v1"):
-            return None
-        better = f"{self._url}/v1"
-        try:
-            status, body = get(f"{better}/models", self._headers, self._wish.timeout_seconds)
-        except (OSError, HTTPException):
-            return None
-        return better if status in (401, 403) or model_names(body) else None
 
     def _served(self, models: tuple[str, ...], seconds: float) -> Finding:
         more = f" and {len(models) - _NAMED_MAX:,} more" if len(models) > _NAMED_MAX else ""
