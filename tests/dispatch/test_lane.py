@@ -32,13 +32,14 @@ SUCCESS = OutcomeKind.SUCCESS
 class Story:
     """Answers `/models`, then plays one list of steps per request, the last one for ever."""
 
-    def __init__(self, *chapters: Steps) -> None:
+    def __init__(self, *chapters: Steps, models: Steps | None = None) -> None:
         self._chapters = chapters
+        self._models = models or reply(404)
         self.sent: list[Received] = []
 
     def __call__(self, request: Received) -> Steps:
         if request.method == "GET":
-            return reply(404)
+            return self._models
         self.sent.append(request)
         return self._chapters[min(len(self.sent), len(self._chapters)) - 1]
 
@@ -59,6 +60,15 @@ def send_all(story: Story, count: int, slots: int = 1) -> tuple[Counter[int], in
 
     retries = asyncio.run(main())
     return Counter(written(disk).values()), retries
+
+
+@pytest.mark.parametrize(
+    "models",
+    [b"", b"<html>", b"[]", b'{"data": 7}', b'{"data": [{"id": "\xff"}]}', 100_000 * b"["],
+    ids=["nothing", "a page", "a list", "no list", "no UTF-8", "too deep"],
+)
+def test_an_upstream_whose_list_of_models_is_none_takes_every_model(models: bytes) -> None:
+    assert send_all(Story(reply(), models=reply(200, models)), 2) == ({SUCCESS: 2}, 0)
 
 
 @pytest.mark.parametrize("end", [CLOSE, RESET])

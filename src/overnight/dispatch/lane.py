@@ -210,7 +210,7 @@ class Lane:
         if answer.status == 200:
             try:
                 models = frozenset(model.id for model in _model_list.decode(answer.body).data)
-            except (msgspec.DecodeError, RecursionError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 models = frozenset()
         self.health.reachable(self._loop.time())
         self._serve(models or None)
