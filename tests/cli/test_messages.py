@@ -92,3 +92,8 @@ def test_a_reader_that_has_enough() -> None:
     done = shell("overnight config init - | head -n 1; exit ${PIPESTATUS[0]}")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("# Settings of Overnight.")
+
+
+def test_a_reader_that_has_enough_of_the_doctor() -> None:
+    done = shell("overnight doctor --quick | head -n 1; exit ${PIPESTATUS[0]}")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "Program\n")

@@ -10,10 +10,14 @@ def standard_output() -> "Console":
     """Lines are never broken by it; who wants them to fit asks for its `width`."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
-    if console.no_color:
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704  Rich would exit with 1: every command of ours ends alike.
+
+    output = Output(highlight=False, soft_wrap=True, emoji=False, markup=False)
+    if output.no_color:
         # NO_COLOR takes away only colours; bold and dim are no more welcome in a log.
-        console = Console(
+        output = Output(
             highlight=False, soft_wrap=True, emoji=False, markup=False, color_system=None
         )
-    return console
+    return output
