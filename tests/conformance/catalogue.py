@@ -152,7 +152,8 @@ def _together() -> Iterator[ClientUnderTest]:
             if major == "1":
                 lacks |= {"model_and_priority", "repeated_create"}
             if (major, kind) == ("1", "async"):
-                lacks |= {"upload", "upload_in_parts", "read_content", "other_base_urls"}
+                lacks |= {"upload", "upload_in_parts", "read_content", "download"}
+                lacks |= {"refused_requests", "other_base_urls"}
             yield ClientUnderTest(
                 family="Together's SDK for Python",
                 product="together",

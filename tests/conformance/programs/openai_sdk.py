@@ -23,7 +23,8 @@ class OpenAiClient(Client):
         expiry = {"anchor": "created_at", "seconds": lives_seconds}
         more = {} if lives_seconds is None else {"expires_after": expiry}
         with path.open("rb") as data:
-            return told_file(self.sdk.files.create(file=data, purpose="batch", **more))
+            file = self.sdk.files.create(file=data, purpose="batch", **more)
+        return told_file(self.sdk.files.wait_for_processing(file.id))
 
     def upload_in_parts(self, path: Path) -> File:
         upload = self.sdk.uploads.upload_file_chunked(

@@ -362,6 +362,7 @@ class Scenario:
     def wrong_key(self) -> None:
         refused = self.refused(lambda: self.client.with_key("wrong").files())
         refused.must_be(401)
+        assert "key" in refused.message.lower(), refused
 
     def other_base_urls(self) -> None:
         path = self.write("place.jsonl", requests(["a"]))
