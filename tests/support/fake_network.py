@@ -9,10 +9,13 @@ What happens is written down in `engine.received`; `engine.down = True` refuses 
 
 import asyncio
 import ssl
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
+
+from support.virtual_time import OWNER, Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,18 @@ class Silence:
     """Never answer."""
 
 
-Reaction = Respond | Drop | Silence
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Bytes as they are, piece after piece, each after its seconds."""
+
+    pieces: Sequence[tuple[float, bytes]]
+    close: bool = False
+    """Close the connection behind the last piece."""
+    arrived: Callable[[], None] = lambda: None
+    """Called when the last piece has reached the client."""
+
+
+Reaction = Respond | Drop | Silence | Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,8 @@ class Sent:
     """How often this number has arrived by now."""
     in_flight: int
     """Requests the upstream had not answered by then, this one included."""
+    owner: Owner | None = None
+    """The process that sent it, in a loop that has several."""
 
 
 class _Body(msgspec.Struct):
@@ -72,7 +88,8 @@ class FakeUpstream:
     refused: list[float] = field(default_factory=list)
     """When a connection was refused."""
     models_asked: int = 0
-    _pipes: set["_Pipe"] = field(default_factory=set)
+    _pipes: dict["_Pipe", None] = field(default_factory=dict)
+    _arrivals: Counter[int] = field(default_factory=Counter)
 
     @property
     def numbers(self) -> list[int]:
@@ -82,6 +99,11 @@ class FakeUpstream:
         """Go down and drop all connections."""
         self.down = True
         for pipe in list(self._pipes):
+            pipe.lose()
+
+    def forget(self, owner: Owner) -> None:
+        """A process is gone, and its connections with it."""
+        for pipe in [pipe for pipe in self._pipes if pipe.owner is owner]:
             pipe.lose()
 
 
@@ -120,9 +142,12 @@ class _Pipe(asyncio.Transport):
         self._loop = asyncio.get_running_loop()
         self._lost = False
         self._busy = False
-        upstream._pipes.add(self)
+        self.owner = OWNER.get()
+        upstream._pipes[self] = None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._lost:
+            return
         head, _, body = bytes(data).partition(b"\r\n\r\n")
         method, target, _ = head.split(b"\r\n")[0].decode().split(" ")
         if method == "GET":
@@ -130,10 +155,12 @@ class _Pipe(asyncio.Transport):
             return
         upstream = self._upstream
         number = _body.decode(body).n
-        attempt = upstream.numbers.count(number) + 1
+        upstream._arrivals[number] += 1
+        attempt = upstream._arrivals[number]
         self._busy = True
         upstream.in_flight += 1
-        sent = Sent(self._loop.time(), number, target, attempt, upstream.in_flight)
+        now = self._loop.time()
+        sent = Sent(now, number, target, attempt, upstream.in_flight, self.owner)
         upstream.received.append(sent)
         upstream.in_flight_max = max(upstream.in_flight_max, upstream.in_flight)
         match upstream.answer(sent):
@@ -143,6 +170,24 @@ class _Pipe(asyncio.Transport):
                 self._loop.call_later(respond.after_seconds, self._reply, respond)
             case Drop(after_seconds):
                 self._loop.call_later(after_seconds, self.lose)
+            case Raw() as raw:
+                self._later(raw, 0)
+
+    def _later(self, raw: Raw, place: int) -> None:
+        self._loop.call_later(raw.pieces[place][0], self._piece, raw, place)
+
+    def _piece(self, raw: Raw, place: int) -> None:
+        if self._lost:
+            return
+        last = place + 1 == len(raw.pieces)
+        if last:
+            self._idle()
+            raw.arrived()
+        self._protocol.data_received(raw.pieces[place][1])
+        if not last:
+            self._later(raw, place + 1)
+        elif raw.close:
+            self.lose()
 
     def abort(self) -> None:
         self.lose()
@@ -154,7 +199,7 @@ class _Pipe(asyncio.Transport):
         if not self._lost:
             self._lost = True
             self._idle()
-            self._upstream._pipes.discard(self)
+            self._upstream._pipes.pop(self, None)
             self._loop.call_soon(self._protocol.connection_lost, None)
 
     def _idle(self) -> None:

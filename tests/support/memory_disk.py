@@ -1,6 +1,7 @@
 """`seams.Disk` in memory, which a test can fill up, break, or let die at any moment."""
 
 import errno
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +12,52 @@ class Died(BaseException):
     """The process was killed at this moment; what was written stays written."""
 
 
+class _Written(bytearray):
+    """The bytes of a file that was made here, and what a power loss would do to them."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        super().__init__(data)
+        self.synced = len(data)
+        """Bytes that are on the medium; all before the first of `holes`, that is."""
+        self.holes: list[tuple[int, int]] = []
+        """What a sync that failed has dropped: no later sync writes it."""
+
+    @property
+    def safe_bytes(self) -> int:
+        return min([self.synced, *(start for start, _ in self.holes)])
+
+    def sync(self) -> None:
+        self.synced = len(self)
+
+    def fail_to_sync(self) -> None:
+        if self.synced < len(self):
+            self.holes.append((self.synced, len(self)))
+
+    def after_power_loss(self, chance: random.Random) -> "_Written":
+        """What is synced, and of the rest nothing, some, all, or its length without its bytes."""
+        kept = bytes(self)
+        for start, end in self.holes:
+            kept = kept[:start] + bytes(end - start) + kept[end:]
+        if rest := len(self) - self.synced:
+            some = chance.randrange(rest + 1)
+            kept = chance.choice(
+                [
+                    kept[: self.synced],
+                    kept[: self.synced + some],
+                    kept,
+                    kept[: self.synced] + bytes(rest),
+                    kept[: self.synced] + bytes(some) + kept[self.synced + some :],
+                ]
+            )
+        return _Written(kept)
+
+
 class MemoryDisk:
     def __init__(self) -> None:
         self.files: dict[Path, bytearray] = {}
+        """What there is. A test may put files here itself: no power loss hurts those."""
+        self._named: dict[Path, bytearray] = {}
+        """The names that are on the medium."""
         self.full = False
         """Appending raises ENOSPC and writes nothing."""
         self.broken = False
@@ -36,13 +80,17 @@ class MemoryDisk:
         self.change()
         if path in self.files:
             raise FileExistsError(errno.EEXIST, "there is one", str(path))
-        self.files[path] = bytearray()
-        return _Append(self, self.files[path])
+        made = self.files[path] = _Written()
+        return _Append(self, made)
 
     def extend(self, path: Path, length: int) -> AppendFile:
         self.change()
-        del self.files[path][length:]
-        return _Append(self, self.files[path])
+        data = self.files[path]
+        if not isinstance(data, _Written):
+            data = self.files[path] = _Written(data)
+        del data[length:]
+        data.synced = min(data.synced, length)
+        return _Append(self, data)
 
     def open(self, path: Path) -> ReadFile:
         if path not in self.files:
@@ -52,6 +100,11 @@ class MemoryDisk:
     def publish(self, source: Path, target: Path) -> None:
         self.change()
         self.files[target] = self.files.pop(source)
+        for path in [path for path in self._named if path.parent == target.parent]:
+            if path not in self.files:
+                del self._named[path]
+        here = [path for path in self.files if path.parent == target.parent]
+        self._named.update((path, self.files[path]) for path in here)
 
     def remove(self, path: Path) -> None:
         if path in self.files:
@@ -73,9 +126,37 @@ class MemoryDisk:
     def free_bytes(self, path: Path) -> int:
         return 0 if self.full else 1 << 40
 
+    # Power
+
+    def safe(self, path: Path) -> bytes | None:
+        """What is sure to be found at `path` after a power loss; None when that is nothing."""
+        data = self.files.get(path)
+        if not isinstance(data, _Written):
+            return None if data is None else bytes(data)
+        return bytes(data[: data.safe_bytes]) if self._named.get(path) is data else None
+
+    def lose_power(self, chance: random.Random) -> None:
+        """Forget, tear or keep what was not synced: bytes of files, and names of folders."""
+        left: dict[Path, bytearray] = {}
+        for path in sorted({*self.files, *self._named}):
+            seen, sure = self.files.get(path), self._named.get(path)
+            if isinstance(seen, _Written) or seen is None:
+                seen = sure if seen is sure else chance.choice([seen, sure])
+            if seen is not None:
+                left[path] = seen
+        survivors: dict[int, bytearray] = {}
+        for data in left.values():
+            if id(data) not in survivors:
+                whole = not isinstance(data, _Written)
+                survivors[id(data)] = data if whole else data.after_power_loss(chance)
+        self.files = {path: survivors[id(data)] for path, data in left.items()}
+        self._named = {
+            path: data for path, data in self.files.items() if isinstance(data, _Written)
+        }
+
 
 class _Append:
-    def __init__(self, disk: MemoryDisk, data: bytearray) -> None:
+    def __init__(self, disk: MemoryDisk, data: _Written) -> None:
         self._disk = disk
         self._data = data
         self._open = True
@@ -98,7 +179,9 @@ class _Append:
     def datasync(self) -> None:
         self._check_open()
         if self._disk.broken:
+            self._data.fail_to_sync()
             raise OSError(errno.EIO, "broken")
+        self._data.sync()
 
     def close(self) -> None:
         self._disk.opened -= self._open

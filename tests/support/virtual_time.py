@@ -1,9 +1,12 @@
 """An event loop whose clock jumps: waiting costs nothing and happens in a fixed order."""
 
 import asyncio
+import heapq
 import selectors
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from contextvars import Context, ContextVar
+from itertools import count
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -33,6 +36,82 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.now
+
+
+class Owner(Protocol):
+    """One of several processes that live in one loop."""
+
+    def may_run(self, handle: asyncio.Handle) -> bool:
+        """Asked before each callback. Who says no keeps the handle, and runs it when thawed."""
+        ...
+
+
+OWNER: ContextVar[Owner | None] = ContextVar("owner", default=None)
+"""Whose code is running; tasks, timers and callbacks inherit it as they inherit any context."""
+
+
+class _OwnedHandle(asyncio.Handle):
+    __slots__ = ()
+
+    def _run(self) -> None:
+        owner = self._context.get(OWNER)
+        if owner is None or owner.may_run(self):
+            super()._run()
+
+
+class _OwnedTimer(asyncio.TimerHandle):
+    __slots__ = ()
+
+    def _run(self) -> None:
+        owner = self._context.get(OWNER)
+        if owner is None or owner.may_run(self):
+            super()._run()
+
+
+class _NumberedTask(asyncio.Task[Any]):
+    """Hashed by its number: sets of tasks, as task groups have, are gone through in one order."""
+
+    def __init__(self, number: int, coro: Any, **how: Any) -> None:
+        self.number = number
+        super().__init__(coro, **how)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class ProcessLoop(VirtualLoop):
+    """A virtual loop for several processes, each of which can be frozen as by SIGSTOP."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        numbers = count()
+        self.set_task_factory(
+            lambda loop, coro, **how: _NumberedTask(next(numbers), coro, loop=loop, **how)
+        )
+
+    def _call_soon(
+        self, callback: Callable[..., object], args: Any, context: Context | None
+    ) -> asyncio.Handle:
+        handle = _OwnedHandle(callback, args, self, context)
+        self._ready.append(handle)  # type: ignore[attr-defined]
+        return handle
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        self._check_closed()  # type: ignore[attr-defined]
+        timer = _OwnedTimer(when, callback, args, self, context)
+        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
+        timer._scheduled = True  # type: ignore[attr-defined]
+        return timer
+
+    def thaw(self, handles: list[asyncio.Handle]) -> None:
+        """Run what a frozen process kept, in the order in which it came up."""
+        self._ready.extend(handle for handle in handles if not handle.cancelled())  # type: ignore[attr-defined]
 
 
 class VirtualClock:

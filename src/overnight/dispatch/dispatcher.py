@@ -57,8 +57,9 @@ class Dispatcher:
         self._retries_waiting_max = options.retries_waiting_max
         self._jitter = seams.chance.jitter
         self._feed = Feed(self._run_out_of_disk)
-        self._shards: set[OpenShard] = set()
-        self._dirty: set[OpenShard] = set()
+        # Not sets: what is done to several shards is done in the order they came.
+        self._shards: dict[OpenShard, None] = {}
+        self._dirty: dict[OpenShard, None] = {}
         self._closing: list[OpenShard] = []
         self._aborts: list[tuple[float, str]] = []
         self._has_outcomes = asyncio.Event()
@@ -131,10 +132,10 @@ class Dispatcher:
 
     def open(self, shard: OpenShard) -> None:
         """Take a shard on."""
-        self._shards.add(shard)
+        self._shards[shard] = None
         self._feed.open(shard)
         if shard.pending:
-            self._dirty.add(shard)
+            self._dirty[shard] = None
             self._has_outcomes.set()
         if not shard.lacking:
             self._to_sync.set()
@@ -234,7 +235,7 @@ class Dispatcher:
         self._feed.out -= 1
         lane.finished += 1
         if shard not in self._dirty:
-            self._dirty.add(shard)
+            self._dirty[shard] = None
             self._has_outcomes.set()
         elif shard.pending_bytes > FLUSH_BYTES:
             self._flush()
@@ -283,7 +284,7 @@ class Dispatcher:
 
     def _note_retry(self, request: Request) -> None:
         request.shard.retry(request)
-        self._dirty.add(request.shard)
+        self._dirty[request.shard] = None
         self._has_outcomes.set()
 
     def _send_back(self, request: Request) -> None:
@@ -297,7 +298,7 @@ class Dispatcher:
         shard = request.shard
         if shard.order.one_by_one:
             shard.spare(request)
-            self._dirty.add(shard)
+            self._dirty[shard] = None
             self._has_outcomes.set()
 
     def _wake_for(self, request: Request) -> None:
@@ -317,7 +318,7 @@ class Dispatcher:
         try:
             for shard in list(self._dirty):
                 shard.flush()
-                self._dirty.remove(shard)
+                del self._dirty[shard]
         except OSError as error:
             if not is_disk_full(error):
                 raise
@@ -338,8 +339,8 @@ class Dispatcher:
                 lane.wake()
 
     def _forget(self, shard: OpenShard) -> None:
-        self._shards.discard(shard)
-        self._dirty.discard(shard)
+        self._shards.pop(shard, None)
+        self._dirty.pop(shard, None)
         self._feed.close(shard)
         self._closing.append(shard)
         if shard.order.one_by_one:

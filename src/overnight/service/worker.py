@@ -298,7 +298,7 @@ class Worker:
     def _transact(self, tx: Connection, turn: _Turn) -> None:
         now = self._clock.now()
         self._lease.renew(tx)
-        for job_id in turn.overdue:
+        for job_id in sorted(turn.overdue):
             with suppress(Conflict):
                 jobs.advance(tx, job_id, JobEvent.DEADLINE_PASSED, now)
         for job_id, why in turn.corrupt.items():
@@ -342,7 +342,7 @@ class Worker:
             held.reported = progress.counts
             self._progress_at = asked + PROGRESS_SECONDS
         self._lanes.told(turn.lane_news)
-        for key in turn.lost_lanes:
+        for key in sorted(turn.lost_lanes):
             self._lanes.lose(key)
         for claim in turn.new_lanes:
             self._lanes.add(claim, asked)
