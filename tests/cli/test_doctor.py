@@ -88,6 +88,14 @@ def test_before_the_first_start() -> None:
     assert os.listdir() == []
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_can_not_be_made() -> None:
+    Path("above").mkdir(mode=0o500)
+    seen = examined("--data-dir", "above/data")
+    assert (seen.code, seen.failed) == (1, ["Data folder/place"])
+    assert "can not make it in" in seen["Data folder/place"]["message"]
+
+
 @pytest.mark.usefixtures("folder")
 def test_a_folder_that_is_at_rest(engine: SimProcess) -> None:
     seen = examined()

@@ -44,11 +44,7 @@ def place(folder: Path) -> Iterator[Finding]:
         yield fail("place", str(error), *error.__notes__)
         return
     if not folder.is_dir():
-        what = "is a file" if folder.exists() else "is not there yet: `overnight serve` makes it"
-        if folder.exists():
-            yield fail("place", f"{folder} {what}", "Name a folder with --data-dir.")
-        else:
-            yield ok("place", f"{folder} {what}")
+        yield _absent(folder)
         return
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         advice = "Run as its owner, or make this user its owner with chown."
@@ -60,6 +56,16 @@ def place(folder: Path) -> Iterator[Finding]:
         yield warn("place", told, f"chmod 700 {folder}")
     else:
         yield ok("place", f"{folder}, on a local disk, for its owner alone")
+
+
+def _absent(folder: Path) -> Finding:
+    if folder.exists():
+        return fail("place", f"{folder} is a file", "Name a folder with --data-dir.")
+    above = next(each for each in folder.absolute().parents if each.exists())
+    if not os.access(above, os.W_OK | os.X_OK):
+        told = f"{folder} is not there, and this user can not make it in {above}"
+        return fail("place", told, "Name another with --data-dir.")
+    return ok("place", f"{folder} is not there yet: `overnight serve` makes it")
 
 
 def _without_database(folder: Path) -> Iterator[Finding]:
