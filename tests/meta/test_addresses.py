@@ -1,5 +1,6 @@
 """Whoever installs decides where packages come from: no file of ours names an index."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -50,6 +51,18 @@ def test_locks_hold_no_address_and_a_hash_for_everything() -> None:
         for pin in pins:
             assert re.match(r"[\w.-]+==\S+", pin), f"{lock.name}: {pin.splitlines()[0]}"
             assert "--hash=sha256:" in pin, f"{lock.name}: {pin.splitlines()[0]}"
+
+
+def test_locks_of_node_hold_no_address_and_a_hash_for_everything() -> None:
+    locks = [*(ROOT / "tests" / "sdk").glob("*/package-lock.json")]
+    assert locks
+    for lock in locks:
+        packages = json.loads(lock.read_text())["packages"]
+        installed = {name: told for name, told in packages.items() if name}
+        assert installed, lock
+        for name, told in installed.items():
+            assert "resolved" not in told, f"{lock.parent.name}: {name}"
+            assert told["integrity"].startswith("sha512-"), f"{lock.parent.name}: {name}"
 
 
 def test_the_development_lock_holds_the_runtime_lock() -> None:
