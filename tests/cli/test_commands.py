@@ -83,3 +83,9 @@ def test_help_fits_a_terminal(path: tuple[str, ...], monkeypatch: pytest.MonkeyP
     lines = overnight(*path, "--help").out.splitlines()
     assert lines
     assert [line for line in lines if len(line) > 80] == []
+
+
+def test_a_value_that_is_none_of_the_choices() -> None:
+    ended = overnight("jobs", "list", "--status", "bogus")
+    assert ended.code == 2
+    assert "Invalid value for '--status': 'bogus' is not one of 'validating'," in ended.err

@@ -24,7 +24,12 @@ class _Commands(TyperGroup):
     # Typer carries its own copy of the class and exports only a descendant of it.
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         with told(debug=bool(ctx.params.get("debug"))):
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except typer.BadParameter as error:
+                # How pydantic begins, which newer versions of Typer ask whether a value fits.
+                error.message = error.message.removeprefix("Value error, ")
+                raise
 
 
 app = typer.Typer(
