@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from overnight.cli.results import Results
+from overnight.cli.run import as_data
 from overnight.client.views import STATUSES, FileView, JobView, LineFault
 from overnight.client.webhooks import DeliveryView, WebhookView
 from overnight.domain.api_key import ApiKey
+from overnight.service.run import RunResult
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "json.md").read_text()
 
@@ -42,3 +44,11 @@ def test_fields(heading: str, printed: type) -> None:
 def test_statuses() -> None:
     (row,) = (line for line in section("A job").splitlines() if line.startswith("| `status`"))
     assert set(re.findall(r"`(\w+)`", row)) - {"status"} == STATUSES
+
+
+@pytest.mark.parametrize("already", [False, True])
+def test_a_run(already: bool) -> None:
+    printed = as_data(RunResult(already=already), Path("out.jsonl"), Path("out.errors.jsonl"))
+    assert documented("A run") == [*printed]
+    assert printed["already_finished"] is already
+    assert printed["requests"] == (None if already else 0)

@@ -249,7 +249,7 @@ def _tell(
         say_error("the input was refused; nothing was sent")
         raise typer.Exit(ExitCode.INPUT_REFUSED)
     if as_json:
-        print(json.dumps(_as_data(result, output, errors)))
+        print(json.dumps(as_data(result, output, errors)))
     elif result.already:
         print(f"{output} is the result of an earlier run of this input; nothing to do.")
     else:
@@ -278,12 +278,11 @@ def _exit_code(result: "RunResult") -> ExitCode:
     return ExitCode.SOME_FAILED if result.counts.failed else ExitCode.OK
 
 
-def _as_data(result: "RunResult", output: Path, errors: Path) -> dict[str, object]:
+def as_data(result: "RunResult", output: Path, errors: Path) -> dict[str, object]:
     import msgspec
 
     counts = result.counts
-    return {
-        "already_finished": result.already,
+    figures = {
         "requests": result.total,
         "succeeded": counts.succeeded,
         "failed": counts.failed,
@@ -291,6 +290,11 @@ def _as_data(result: "RunResult", output: Path, errors: Path) -> dict[str, objec
         "completion_tokens": counts.completion_tokens,
         "resumed": result.resumed,
         "retries": counts.retries,
+    }
+    return {
+        "already_finished": result.already,
+        # Of an earlier run nothing was counted now.
+        **(dict.fromkeys(figures) if result.already else figures),
         "output": str(output),
         "errors": str(errors) if counts.failed else None,
         "faults": msgspec.to_builtins(result.faults),
