@@ -6,13 +6,9 @@ import pytest
 
 from overnight.cli.faults import SHOWN_MAX, cells, counted, fitted, show_faults
 from overnight.domain.request import FAULTS_MAX, Fault
+from support.terminal import Screen
 
 FAULT = Fault("invalid_url", "The url is wrong.", 3, "url", '{"url": "/v2"}', (8, 13))
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 @pytest.fixture(autouse=True)
@@ -46,18 +42,18 @@ def test_without_a_name_the_place_is_the_line() -> None:
 
 
 def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "\x1b[" in shown(FAULT, stream=Terminal())
+    assert "\x1b[" in shown(FAULT, stream=Screen())
     assert "\x1b[" not in shown(FAULT, stream=io.StringIO())
     monkeypatch.setenv("NO_COLOR", "1")
-    assert "\x1b[" not in shown(FAULT, stream=Terminal())
+    assert "\x1b[" not in shown(FAULT, stream=Screen())
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("TERM", "dumb")
-    assert "\x1b[" not in shown(FAULT, stream=Terminal())
+    assert "\x1b[" not in shown(FAULT, stream=Screen())
 
 
 def test_a_terminal_shows_some_and_a_file_all() -> None:
     faults = [FAULT] * (SHOWN_MAX + 5)
-    on_terminal = shown(*faults, stream=Terminal())
+    on_terminal = shown(*faults, stream=Screen())
     assert on_terminal.count("The url is wrong") == SHOWN_MAX
     assert "… and 5 more" in on_terminal
     assert shown(*faults, stream=io.StringIO()).count("The url is wrong") == len(faults)

@@ -20,6 +20,7 @@ from overnight.cli.progress import (
     parts,
 )
 from overnight.cli.recent_rate import RecentRate
+from support.terminal import Screen
 
 
 class Clock:
@@ -30,27 +31,16 @@ class Clock:
         return self.now
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-    @property
-    def lines(self) -> list[str]:
-        """Everything ever drawn, without colours and moves of the cursor."""
-        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.getvalue())
-        return [line.rstrip() for line in re.split(r"[\r\n]+", plain) if line.strip()]
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Screen:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("TERM", "xterm")
-    return Terminal()
+    return Screen()
 
 
 def words(standing: Standing, pace: Pace) -> str:
@@ -234,7 +224,7 @@ def test_an_engine_that_takes_long_for_each_answer_has_not_stalled(clock: Clock)
     assert "20/100 done, 2.2/min, 36:08 left" in stream.getvalue()
 
 
-def test_a_line_on_a_terminal(clock: Clock, terminal: Terminal) -> None:
+def test_a_line_on_a_terminal(clock: Clock, terminal: Screen) -> None:
     with ProgressLine(1_000, "sending", stream=terminal, clock=clock) as line:
         line.update(0, tokens=0)
         clock.now = 5
@@ -250,7 +240,7 @@ def test_a_line_on_a_terminal(clock: Clock, terminal: Terminal) -> None:
 
 @pytest.mark.parametrize("columns", [24, 40, 60, 80, 100, 200])
 def test_it_stays_one_line_on_a_terminal_of_any_width(
-    columns: int, clock: Clock, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+    columns: int, clock: Clock, terminal: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     with ProgressLine(1_000_000, "sending", stream=terminal, clock=clock) as line:
@@ -264,7 +254,7 @@ def test_it_stays_one_line_on_a_terminal_of_any_width(
     assert len(drawn) > 50
 
 
-def test_a_note_is_never_lost(clock: Clock, terminal: Terminal) -> None:
+def test_a_note_is_never_lost(clock: Clock, terminal: Screen) -> None:
     note = "waiting: [x] is away, and that takes a long sentence to tell of all that is amiss"
     with ProgressLine(1_000, "sending", stream=terminal, clock=clock) as line:
         clock.now = 1
@@ -276,7 +266,7 @@ def test_a_note_is_never_lost(clock: Clock, terminal: Terminal) -> None:
 
 
 def test_a_dumb_terminal_gets_plain_lines(
-    clock: Clock, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+    clock: Clock, terminal: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "dumb")
     with ProgressLine(10, "sending", stream=terminal, clock=clock) as line:
@@ -284,7 +274,7 @@ def test_a_dumb_terminal_gets_plain_lines(
     assert terminal.getvalue() == "sending: 10/10 done, 0:00 in all\n"
 
 
-def test_a_note_is_harmless(clock: Clock, terminal: Terminal) -> None:
+def test_a_note_is_harmless(clock: Clock, terminal: Screen) -> None:
     for stream in (io.StringIO(), terminal):
         with ProgressLine(9, "job", stream=stream, clock=clock) as line:
             line.update(1, note="waiting\x1b[2J")

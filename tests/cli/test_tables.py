@@ -5,6 +5,7 @@ import io
 import pytest
 
 from overnight.cli.tables import Cell, Column, duration, print_table, relative, utc
+from support.terminal import Screen
 
 
 @pytest.mark.parametrize(
@@ -41,11 +42,7 @@ def test_nothing_in_a_cell_breaks_the_fields() -> None:
 
 
 def test_people_are_told_that_there_is_nothing() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    streams = terminal, pipe = Terminal(), io.StringIO()
+    streams = terminal, pipe = Screen(), io.StringIO()
     for stream in streams:
         print_table([Column("id"), Column("age")], [], stream, when_empty="No jobs yet.")
     assert terminal.getvalue() == "No jobs yet.\n"

@@ -8,6 +8,7 @@ import pytest
 from overnight.client.client import Client, Retries, Server
 from overnight.client.errors import BadReply, ClientError, Refused, Unreachable
 from support.client import Waits, client_of
+from support.ports import free_port
 from support.scripted import CLOSE, Received, Steps, reply, reply_json
 from support.scripted_thread import scripted
 
@@ -38,12 +39,6 @@ def failure_of(*answers: Steps, path: str = "job", api_key: str | None = None) -
         ask(client, path)
     assert f"http://127.0.0.1:{server.port}" in failure.value.message
     return failure.value
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def test_a_refusal_says_what_the_server_said() -> None:

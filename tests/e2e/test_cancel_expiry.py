@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import urllib.error
 from collections import Counter
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 
 from support.batches import BatchClient, input_file, input_line, numbered
 from support.polling import wait_for
+from support.ports import free_port
 from support.service import running_service
 from support.sim import SimProcess, running_sim
 
@@ -177,12 +177,6 @@ def test_an_upstream_that_is_down_at_the_start(tmp_path: Path) -> None:
         results.assert_whole(ids)
         assert results.errors == []
         assert results.batch["waiting_for"] is None
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port
 
 
 def test_a_small_job_beside_a_huge_one(tmp_path: Path) -> None:

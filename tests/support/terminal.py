@@ -1,5 +1,6 @@
 """`overnight …` in a process of its own, on a terminal or without one, and Ctrl-C."""
 
+import io
 import os
 import pty
 import re
@@ -17,6 +18,19 @@ from support.command_line import Ended
 SECONDS_MAX = 60.0
 
 _CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Screen(io.StringIO):
+    """Keeps what is printed, and says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def lines(self) -> list[str]:
+        """Everything ever drawn, without colours and moves of the cursor."""
+        plain = _CONTROLS.sub("", self.getvalue())
+        return [line.rstrip() for line in re.split(r"[\r\n]+", plain) if line.strip()]
 
 
 def command(*arguments: object) -> list[str]:
