@@ -23,6 +23,8 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "quickstart.md"
+SIM_PORT, SERVICE_PORT = "8000", "8024"
+"""On the page."""
 
 _BLOCK: Final = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _ID: Final = re.compile(r"\b(?:batch_[0-9a-f]{24}|file-[\w-]{20,})")
@@ -36,7 +38,7 @@ _CHANGING: Final = tuple(
         r"\b(?:supervisor|api|clerk|worker) \d+",
         r"\brequest req_\w+",
         r"^cancelled: .*",
-        r"^  ok    (?:overnight|libraries|room|schema|open files) .*",
+        r"^  ok    (?:overnight|libraries|settings|room|schema|open files) .*",
         r"\b\d{5,}\b",
     )
 )
@@ -113,11 +115,22 @@ class Reader:
         self.ids |= dict(zip(_ID.findall(step.output), _ID.findall(output), strict=False))
         return output
 
+    def _environment(self) -> dict[str, str]:
+        """A shell in which `overnight` is this checkout's and nothing is set.
+
+        But where the service is, if not where the page has it, whose commands need not say.
+        """
+        ours = {k: v for k, v in os.environ.items() if not k.startswith("OVERNIGHT_")}
+        if port := self.ports.get(SERVICE_PORT):
+            ours["OVERNIGHT_PORT"] = port
+            ours["OVERNIGHT_BASE_URL"] = f"http://127.0.0.1:{port}/v1"
+        return ours | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
     def _run(self, command: str) -> str:
         done = subprocess.run(
             ["/bin/sh", "-c", command],
             cwd=self.folder,
-            env=_environment(),
+            env=self._environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -135,7 +148,7 @@ class Reader:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", f"exec {command}"],
                 cwd=self.folder,
-                env=_environment(),
+                env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -155,12 +168,6 @@ class Reader:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
-
-
-def _environment() -> dict[str, str]:
-    """A shell in which `overnight` is this checkout's and nothing is set."""
-    ours = {k: v for k, v in os.environ.items() if not k.startswith("OVERNIGHT_")}
-    return ours | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
 def walk(page: str, folder: Path, ports: Mapping[str, str]) -> Iterator[tuple[Step, str]]:
