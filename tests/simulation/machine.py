@@ -1,0 +1,416 @@
+"""One simulated machine: processes, disk, database and upstreams, all of it from one seed.
+
+    report = simulate(4711)
+    assert not report.violations
+
+The code under test is the real one, from the validator to the janitor; what is simulated is what
+lies behind `overnight.seams`, and the supervisor.
+"""
+
+import asyncio
+import hashlib
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from overnight.dispatch.dispatcher import DispatchOptions
+from overnight.dispatch.http1 import Target, Timeouts
+from overnight.dispatch.lane import LaneOptions
+from overnight.domain import plan
+from overnight.domain.errors import Conflict, LeaseLost, NotFound, Unavailable
+from overnight.domain.file import FileStatus
+from overnight.domain.job import TERMINAL, Job, JobEvent
+from overnight.domain.request import LineRules
+from overnight.domain.retry import RetryPolicy
+from overnight.service.clerk import Clerk, ClerkOptions
+from overnight.service.intake import IntakeOptions
+from overnight.service.worker import Worker, WorkerOptions
+from overnight.store import files, jobs, lanes, workers
+from overnight.store.blobs import Blobs
+from overnight.store.database import open_engine
+from overnight.store.lanes import LaneSpec
+from overnight.store.tables import metadata
+from simulation.history import History
+from simulation.process import EPOCH, Process, ProcessDatabase
+from simulation.upstream import ScriptedUpstream
+from simulation.verdict import judge
+from simulation.weather import Weather
+from simulation.workload import MODELS, NUMBERS_PER_JOB, Order, orders
+from support.fake_network import FakeNetwork
+from support.memory_disk import MemoryDisk
+from support.store import new_file, new_job
+from support.virtual_time import ProcessLoop
+
+SHARD_REQUESTS: Final = 12
+"""So that a small job has several shards."""
+PATIENCE_SECONDS: Final = 400.0
+"""How long, once all trouble is over, jobs may take to end."""
+GRACE_SECONDS: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    seed: int
+    violations: Sequence[str]
+    digest: str
+    """Of all that happened, in its order."""
+    counts: Counter[str]
+    trace: Sequence[str]
+    """The end of what happened."""
+
+
+class Trace:
+    def __init__(self, show: Callable[[str], None] | None) -> None:
+        self._digest = hashlib.sha256()
+        self._show = show
+        self.end: deque[str] = deque(maxlen=60)
+
+    def add(self, line: str) -> None:
+        self._digest.update(line.encode() + b"\n")
+        self.end.append(line)
+        if self._show:
+            self._show(line)
+
+    @property
+    def digest(self) -> str:
+        return self._digest.hexdigest()[:16]
+
+
+class Network(FakeNetwork):
+    def crash(self, host: str) -> None:
+        self._upstreams[host].crash()
+
+    def revive(self, host: str) -> None:
+        self._upstreams[host].down = False
+
+    def forget(self, process: Process) -> None:
+        for upstream in self._upstreams.values():
+            upstream.forget(process)
+
+
+class Place:
+    """Where one process after another does the same work, as the supervisor keeps it."""
+
+    def __init__(self, machine: "Machine", role: str, number: int) -> None:
+        self.process: Process | None = None
+        self._machine = machine
+        self._role = role
+        self._number = number
+        self._generation = 0
+        self._dead: list[str] = []
+
+    async def keep(self) -> None:
+        machine = self._machine
+        while not machine.closing:
+            self._generation += 1
+            name = f"{self._role}{self._number}.{self._generation}"
+            process = self.process = Process(machine, self._role, name)
+            machine.trace(process, "starts")
+            machine.disturb("start", 0.0)
+            task = process.start(lambda process=process: self._live(process))
+            await asyncio.wait([task])
+            self.process = None
+            self._bury(process, None if task.cancelled() else task.exception())
+            if not machine.closing:
+                await asyncio.sleep(machine.chance.uniform(0.05, 1.5))
+
+    async def _live(self, process: Process) -> None:
+        machine = self._machine
+        database = ProcessDatabase(process)
+        if self._dead and machine.chance.random() < 0.7:
+            # Otherwise as on another machine: the lease has to run out.
+            gone, self._dead = self._dead, []
+            await database.write(lambda tx: workers.reclaim(tx, gone, process.now()))
+        parts = (process.id, database, machine.blobs, process.seams)
+        if self._role == "clerk":
+            clerk = Clerk(*parts, machine.clerk_options)
+            await clerk.run(process.stop)
+        else:
+            await Worker(*parts, machine.worker_options).run(process.stop)
+        await database.close()
+
+    def _bury(self, process: Process, error: BaseException | None) -> None:
+        machine, was_alive = self._machine, process.alive
+        self._dead.append(process.id)
+        machine.deaths += 1
+        if not was_alive:
+            return
+        process.gone()
+        machine.trace(process, f"ends {error!r}")
+        if error is None:
+            if process.stopped_at is None:
+                machine.history.broke(f"{process} ended and nobody had asked it to")
+            elif process.open_files:
+                machine.history.broke(f"{process} leaves {process.open_files} files open")
+        elif isinstance(error, LeaseLost | Unavailable):
+            machine.history.counts[f"ended by itself: {type(error).__name__}"] += 1
+        elif isinstance(error, OSError) and machine.recently("failing syncs"):
+            machine.history.counts["ended by itself: sync failed"] += 1
+        else:
+            machine.history.broke(f"{process} died of {error!r}")
+
+
+class Machine:
+    def __init__(self, seed: int, show: Callable[[str], None] | None = None) -> None:
+        self.seed = seed
+        self.chance = random.Random(seed)
+        self.loop = asyncio.get_running_loop()
+        self.disk = MemoryDisk()
+        self.network = Network()
+        self.blobs = Blobs(Path("data"), self.disk)
+        self.engine = _empty_database()
+        self.history = History(self)
+        self.clock_skew = 0.0
+        self.disk_is_slow = False
+        self.database_busy = False
+        self.database_stalled = False
+        self.healed = False
+        self.closing = False
+        self.traced = Trace(show)
+        self.lease_seconds = 6.0
+        self.trouble_seconds = self.chance.choice([3.0, 10.0, 25.0])
+        self.orders = orders(self.chance, self.trouble_seconds)
+        self.hosts = [f"gpu{n}" for n in range(self.chance.randint(1, 3))]
+        self._make_upstreams()
+        self._options()
+        self.places = [Place(self, "clerk", 0)]
+        self.places += [Place(self, "worker", n) for n in range(self.chance.randint(1, 3))]
+        self.weather = Weather(self, self.chance)
+        self.deaths = 0
+        self.left: set[Path] = set()
+        """Files there were when all was done, before the last power loss."""
+        self._calm_since = 0.0
+        self._latest: dict[str, float] = {}
+        self.api = Process(self, "api", "api")
+        self.database = ProcessDatabase(self.api)
+
+    def _make_upstreams(self) -> None:
+        for host in self.hosts:
+            upstream = ScriptedUpstream.drawn(self, host, self.chance)
+            models = MODELS if host == "gpu0" else self.chance.sample(MODELS, 2)
+            self.network.upstream(host, upstream.answer).models = tuple(models)
+
+    def _options(self) -> None:
+        slots = self.chance.choice([1, 4, 8])
+        timeouts = Timeouts(connect_seconds=2.0, first_byte_seconds=6.0, idle_seconds=3.0)
+        targets = [Target.parse(f"http://{host}/v1") for host in self.hosts]
+        lanes = {t.url: LaneOptions(t, slots, timeouts=timeouts) for t in targets}
+        self.worker_options = WorkerOptions(
+            lanes,
+            DispatchOptions(RetryPolicy(backoff_first_seconds=0.5, backoff_max_seconds=4.0)),
+            lease_seconds=self.lease_seconds,
+            cancel_grace_seconds=GRACE_SECONDS,
+            expire_grace_seconds=GRACE_SECONDS,
+            drain_seconds=2.0,
+        )
+        intake = IntakeOptions(LineRules(None))
+        self.clerk_options = ClerkOptions(intake, lease_seconds=self.lease_seconds)
+
+    # What processes and upstreams ask
+
+    def wall(self) -> float:
+        return EPOCH + self.loop.time() + self.clock_skew
+
+    def thread_seconds(self) -> float:
+        return self.chance.random() * (0.15 if self.disk_is_slow else 0.001)
+
+    def trace(self, who: Process | None, what: str) -> None:
+        self.traced.add(f"{self.loop.time():9.4f} {who or ''!s:12} {what}")
+
+    def order_of(self, number: int) -> Order:
+        return self.orders[number // NUMBERS_PER_JOB - 1]
+
+    def disturb(self, kind: str, seconds: float) -> None:
+        """Something that excuses delay has just ended, after so many seconds."""
+        self._calm_since = self._latest[kind] = self.loop.time()
+        self.history.hindered.append((kind, self._calm_since - seconds, self._calm_since))
+
+    def calm_for(self, seconds: float) -> bool:
+        busy = self.database_busy or self.database_stalled or self.disk.full or self.disk_is_slow
+        return not busy and self.loop.time() - self._calm_since > seconds
+
+    def recently(self, kind: str) -> bool:
+        return self.disk.broken or self.loop.time() - self._latest.get(kind, -99.0) < 30.0
+
+    def declared_dead(self, name: str) -> None:
+        for place in self.places:
+            if place.process is not None and place.process.id == name:
+                place.process.declared_dead_at = self.loop.time()
+
+    def lose_power(self) -> None:
+        for place in self.places:
+            if place.process is not None:
+                place.process.die("with the machine")
+        self.disk.lose_power(self.chance)
+        self.history.power_losses.append(self.loop.time())
+
+    # The run
+
+    async def run(self) -> Report:
+        await self.database.write(lambda tx: lanes.sync(tx, self._specs()))
+        keeping = [asyncio.ensure_future(place.keep()) for place in self.places]
+        asking = [asyncio.ensure_future(self._ask(order)) for order in self.orders]
+        await self.weather.run(self.trouble_seconds)
+        self._heal()
+        for task in asking:
+            await task
+        ended = await self._wait_for_the_end()
+        await self._close(keeping)
+        self.left = set(self.disk.files)
+        self.disk.lose_power(self.chance)
+        judge(self, ended)
+        return Report(
+            self.seed,
+            self.history.violations,
+            self.traced.digest,
+            self.history.counts,
+            list(self.traced.end),
+        )
+
+    def _specs(self) -> list[LaneSpec]:
+        return [LaneSpec(url, 0) for url in self.worker_options.upstreams]
+
+    async def _ask(self, order: Order) -> None:
+        """Be a user: submit a job, and perhaps cancel it."""
+        await asyncio.sleep(order.at)
+        now = self.wall()
+        order.deadline = now + order.window_seconds
+        self.disk.files[self.blobs.file_path(order.file_id)] = bytearray(order.data)
+        file = new_file(order.file_id, bytes=len(order.data), created_at=now,
+                        status=FileStatus.READY)  # fmt: skip
+        job = new_job(
+            order.job_id,
+            input_file_id=order.file_id,
+            input_bytes=len(order.data),
+            line_rules="together",
+            created_at=now,
+            deadline=order.deadline,
+        )
+
+        def write(tx: Connection) -> None:
+            files.add(tx, file)
+            jobs.create(tx, job)
+
+        await self._insist(write)
+        if order.cancel_at is not None:
+            await asyncio.sleep(max(0.0, order.cancel_at - self.loop.time()))
+            order.cancelled = True
+            with suppress(Conflict):
+                await self._insist(
+                    lambda tx: jobs.advance(
+                        tx, order.job_id, JobEvent.CANCEL_REQUESTED, self.wall()
+                    )
+                )
+
+    async def _insist(self, work: Callable[[Connection], object]) -> None:
+        while True:
+            with suppress(Unavailable):
+                await self.database.write(work)
+                return
+            await asyncio.sleep(0.2)
+
+    def _heal(self) -> None:
+        self.trace(None, "all is well from here on")
+        self.healed = True
+        for place in self.places:
+            if place.process is not None:
+                place.process.acts_left = place.process.turns_left = None
+
+    async def _wait_for_the_end(self) -> list[Job]:
+        """All jobs as they ended, or are when patience has."""
+        until = self.loop.time() + PATIENCE_SECONDS
+        while True:
+            found = await self.database.read(self._jobs)
+            is_over = all(job.status in TERMINAL for job in found)
+            if is_over or self.history.violations or self.loop.time() > until:
+                return found
+            await asyncio.sleep(0.1)
+
+    def _jobs(self, tx: Connection) -> list[Job]:
+        found = []
+        for order in self.orders:
+            with suppress(NotFound):
+                found.append(jobs.get(tx, order.job_id))
+        return found
+
+    async def _close(self, keeping: list["asyncio.Task[None]"]) -> None:
+        """Stop everybody; then let a fresh clerk tidy up what the dead left lying."""
+        self.closing = True
+        await self._stop_all(keeping)
+        self.closing = False
+        tidy = Place(self, "clerk", 9)
+        self.places = [tidy]
+        kept = asyncio.ensure_future(tidy.keep())
+        await asyncio.sleep(3.0)
+        self.closing = True
+        await self._stop_all([kept])
+
+    async def _stop_all(self, keeping: list["asyncio.Task[None]"]) -> None:
+        for place in self.places:
+            if place.process is not None:
+                place.process.stopped_at = self.loop.time()
+                place.process.stop.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(30):
+                for task in keeping:
+                    await asyncio.wait([task])
+        for task in keeping:
+            if not task.done():
+                self.history.broke("a process does not stop within 30 s")
+                task.cancel()
+
+
+@cache
+def _engine() -> Engine:
+    engine = open_engine(Path(":memory:"))
+    metadata.create_all(engine)
+    return engine
+
+
+def _empty_database() -> Engine:
+    """One for all runs of this interpreter, for preparing its statements costs more than a run."""
+    engine = _engine()
+    with engine.begin() as tx:
+        for table in reversed(metadata.sorted_tables):
+            tx.execute(table.delete())
+    return engine
+
+
+def simulate(seed: int, show: Callable[[str], None] | None = None) -> Report:
+    """Run one world to its end."""
+    structlog.configure(processors=[_drop])
+    usual, plan._SHARD_RECORDS_BYTES_MAX = (  # type: ignore[misc]
+        plan._SHARD_RECORDS_BYTES_MAX,
+        SHARD_REQUESTS * plan.RECORD.size,
+    )
+    try:
+        with asyncio.Runner(loop_factory=ProcessLoop) as runner:
+            return runner.run(_simulate(seed, show))
+    finally:
+        plan._SHARD_RECORDS_BYTES_MAX = usual  # type: ignore[misc]
+        structlog.reset_defaults()
+
+
+async def _simulate(seed: int, show: Callable[[str], None] | None) -> Report:
+    machine = Machine(seed, show)
+    machine.loop.set_exception_handler(lambda _, what: _unheard(machine, what))
+    return await machine.run()
+
+
+def _unheard(machine: Machine, what: dict[str, object]) -> None:
+    """An exception nobody waits for: of the dead, or a bug."""
+    error = what.get("exception")
+    if isinstance(error, Exception):
+        machine.history.broke(f"{what.get('message')}: {error!r}")
+
+
+def _drop(*_: object) -> dict[str, object]:
+    raise structlog.DropEvent

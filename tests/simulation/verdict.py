@@ -1,0 +1,191 @@
+"""The end of a run held against what was asked for and what was answered."""
+
+import json
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Final
+
+from overnight.domain.job import TERMINAL, Job, JobStatus
+from overnight.domain.request import FailureKind
+from overnight.service.janitor import is_evidence
+from simulation.history import Reply
+from simulation.process import Process
+from simulation.workload import Order
+
+if TYPE_CHECKING:
+    from simulation.machine import Machine
+
+KILL_SECONDS: Final = 0.05
+"""What a kill may cost: outcomes that came so short before."""
+POWER_SECONDS: Final = 1.0
+"""What a power loss may cost."""
+
+
+def judge(machine: "Machine", ended: list[Job]) -> None:
+    """Look at every job, every line, every reply and everything left on the disk."""
+    history = machine.history
+    by_id = {job.id: job for job in ended}
+    for order in machine.orders:
+        job = by_id.get(order.job_id)
+        if job is None:
+            history.broke(f"{order.job_id} is not there")
+        elif job.status not in TERMINAL:
+            history.broke(f"{job.id} is still {job.status.value}: {job.counts} of {job.total}")
+        else:
+            _Examination(machine, order, job).run()
+    history.counts["jobs"] += len(ended)
+    history.counts["requests"] += sum(job.total for job in ended)
+    history.counts["sendings"] += sum(len(sent) for sent in history.sent.values())
+    history.counts["repeats"] += sum(len(sent) - 1 for sent in history.sent.values())
+    _judge_disk(machine, ended)
+
+
+def _judge_disk(machine: "Machine", ended: list[Job]) -> None:
+    blobs = machine.blobs
+    wanted = {blobs.file_path(order.file_id) for order in machine.orders}
+    for job in ended:
+        ids = (job.output_file_id, job.error_file_id)
+        wanted |= {blobs.file_path(file_id) for file_id in ids if file_id is not None}
+    evidence = {blobs.job_folder(job.id) for job in ended if is_evidence(job)}
+    for path in sorted(machine.left):
+        if path not in wanted and not evidence & {*path.parents}:
+            machine.history.broke(f"{path} is left behind")
+
+
+class _Examination:
+    """One job that has ended."""
+
+    def __init__(self, machine: "Machine", order: Order, job: Job) -> None:
+        self._machine = machine
+        self._order = order
+        self._job = job
+
+    def _broke(self, what: str) -> None:
+        self._machine.history.broke(f"{self._job.id} ({self._job.status.value}): {what}")
+
+    def run(self) -> None:
+        job, order = self._job, self._order
+        self._machine.history.counts[f"jobs {job.status.value}"] += 1
+        self._check_status()
+        output = self._lines(job.output_file_id)
+        errors = self._lines(job.error_file_id)
+        if job.total:
+            found = sorted([*output, *errors])
+            if found != sorted(order.by_line):
+                self._broke(f"{len(found)} lines for {len(order.by_line)} requests")
+                return
+            if (len(output), len(errors)) != (job.counts.succeeded, job.counts.failed):
+                self._broke(f"{len(output)} and {len(errors)} lines, counted as {job.counts}")
+            self._check_tokens(output)
+        elif output or errors:
+            self._broke("it has no requests and has results")
+        for number, line in output.items():
+            self._check_success(number, line)
+        for number, line in errors.items():
+            self._check_failure(number, line)
+
+    def _check_status(self) -> None:
+        job, order = self._job, self._order
+        match job.status:
+            case JobStatus.COMPLETED:
+                fitting = not order.faulty_lines and job.total == len(order.asked)
+            case JobStatus.CANCELLED:
+                fitting = order.cancelled
+            case JobStatus.EXPIRED:
+                fitting = order.window_seconds < 1_000
+            case _:
+                fitting = [fault.line for fault in job.faults] == order.faulty_lines != []
+        if not fitting:
+            self._broke(f"it must not be: {job.failure}, {job.faults[:2]}")
+
+    def _lines(self, file_id: str | None) -> dict[int, bytes]:
+        """Result lines by the number of the input line in their ids; each comes once, in order."""
+        if file_id is None:
+            return {}
+        machine = self._machine
+        data = bytes(machine.disk.files.get(machine.blobs.file_path(file_id), b""))
+        prefix = b'{"id":"batch_req_%b' % self._job.id.rpartition("_")[2].encode()
+        lines: dict[int, bytes] = {}
+        *whole, rest = data.split(b"\n")
+        for line in whole:
+            if not line.startswith(prefix) or not line.endswith(b"}") or rest:
+                self._broke(f"{file_id} has the line {line[:120]!r}, and at its end {rest!r}")
+                return lines
+            lines[int(line.removeprefix(prefix)[:8], 16)] = line
+        if list(lines) != sorted(lines) or len(lines) != data.count(b"\n"):
+            self._broke(f"{file_id} has lines twice or out of order")
+        return lines
+
+    def _check_tokens(self, output: dict[int, bytes]) -> None:
+        usages = [json.loads(line)["response"]["body"]["usage"] for line in output.values()]
+        told = sum(u["prompt_tokens"] for u in usages), sum(u["completion_tokens"] for u in usages)
+        counts = self._job.counts
+        if told != (counts.prompt_tokens, counts.completion_tokens):
+            self._broke(f"its replies took {told} tokens, counted as {counts}")
+
+    def _check_success(self, line_number: int, line: bytes) -> None:
+        asked = self._order.by_line[line_number]
+        replies = self._machine.history.replies[asked.number]
+        bodies = [reply.body for reply in replies if reply.is_success]
+        begins = b'","custom_id":%b,"response":{"status_code":200,' % asked.custom_id
+        if begins not in line:
+            self._broke(f"line {line_number} of the output is not of {asked.custom_id!r}")
+        if not any(line.endswith(b'"body":%b},"error":null}' % body) for body in bodies):
+            self._broke(f"line {line_number} of the output is none of {len(bodies)} replies")
+        self._check_work_was_kept(line_number, asked.number, replies)
+
+    def _check_failure(self, line_number: int, line: bytes) -> None:
+        asked, job = self._order.by_line[line_number], self._job
+        told = json.loads(line)
+        if json.dumps(told["custom_id"]) != json.dumps(json.loads(asked.custom_id)):
+            self._broke(f"line {line_number} of the errors is of {told['custom_id']!r}")
+        code = told["error"]["code"]
+        allowed = {kind.value for kind in FailureKind} - {FailureKind.WORKER_LOST.value}
+        if job.status is JobStatus.CANCELLED:
+            allowed.add("batch_cancelled")
+        elif job.status is JobStatus.EXPIRED:
+            allowed.add("batch_expired")
+        if self._machine.deaths >= 7:
+            allowed.add(FailureKind.WORKER_LOST.value)
+        if code not in allowed:
+            self._broke(f"line {line_number} of the errors says {told['error']}")
+        replies = self._machine.history.replies[asked.number]
+        kept = self._check_work_was_kept(line_number, asked.number, replies)
+        if kept is not None:
+            self._broke(f"line {line_number} had its reply at {kept.at:.3f} s and says {code}")
+
+    def _check_work_was_kept(
+        self, line_number: int, number: int, replies: list[Reply]
+    ) -> Reply | None:
+        """Nothing is sent again after a reply that no fault can have taken; returns that one."""
+        kept = next((reply for reply in replies if self._is_kept(reply)), None)
+        sent = [at for at, _ in self._machine.history.sent[number]]
+        if kept is not None and bisect_right(sent, kept.at) < len(sent):
+            again = sent[bisect_right(sent, kept.at)]
+            self._broke(
+                f"line {line_number} had its reply at {kept.at:.3f} s and was sent again"
+                f" at {again:.3f} s"
+            )
+        return kept
+
+    def _is_kept(self, reply: Reply) -> bool:
+        """It came to a process that lived, held its lease and could write long enough after."""
+        if not reply.is_success:
+            return False
+        history, process, at = self._machine.history, reply.to, reply.at
+        if _lived(process, at, POWER_SECONDS):
+            seconds = POWER_SECONDS
+        elif _lived(process, at, KILL_SECONDS) and not any(p > at for p in history.power_losses):
+            seconds = KILL_SECONDS
+        else:
+            return False
+        return not any(
+            begin < at + seconds and at < end + 1.5
+            for kind, begin, end in history.hindered
+            if kind in ("disk full", "freeze", "slow disk")
+        )
+
+
+def _lived(process: Process, at: float, seconds: float) -> bool:
+    """Did it live for so long after `at`, by itself and for all others?"""
+    ends = (process.died_at, process.declared_dead_at, process.stopped_at)
+    return all(end is None or end > at + seconds for end in ends)

@@ -1,0 +1,117 @@
+"""What goes wrong around the processes, and when: drawn from the seed.
+
+Each run gets some kinds of trouble and not others: where everything happens at once, the rare
+meeting of two never does.
+"""
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from simulation.machine import Machine
+    from simulation.process import Process
+
+KINDS: Final = (
+    "kill -9 by the clock", "kill -9 at a write", "kill -9 between two awaits", "freeze",
+    "SIGTERM", "power loss", "clock jump", "upstream down", "disk full", "failing syncs",
+    "slow disk", "database busy", "database stalled",
+)  # fmt: skip
+
+
+class Weather:
+    def __init__(self, machine: "Machine", chance: random.Random) -> None:
+        self._machine = machine
+        self._chance = chance
+        self._kinds = chance.sample(KINDS, chance.choice([0, 1, 2, 3, 3, 4, 6]))
+        self._mean_seconds = chance.choice([0.7, 2.0, 5.0])
+        self._passing: list[asyncio.Task[None]] = []
+
+    async def run(self, seconds: float) -> None:
+        """Make trouble for that long, then end all of it."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while self._kinds:
+            wait = self._chance.expovariate(1 / self._mean_seconds)
+            if loop.time() + wait >= until:
+                break
+            await asyncio.sleep(wait)
+            self._strike(self._chance.choice(self._kinds))
+        await asyncio.sleep(max(0.0, until - loop.time()))
+        for task in self._passing:
+            task.cancel()
+        for task in self._passing:
+            await asyncio.wait([task])
+
+    def _strike(self, kind: str) -> None:
+        machine, chance = self._machine, self._chance
+        machine.history.counts[kind] += 1
+        machine.trace(None, kind)
+        process = self._someone()
+        match kind:
+            case "power loss":
+                machine.lose_power()
+            case "clock jump":
+                machine.clock_skew += chance.choice([-100, -10, -1, 1, 10, 100]) * chance.random()
+                machine.disturb("clock", 0.0)
+            case "upstream down":
+                self._pass(kind, chance.uniform(0.1, 10.0), chance.choice(machine.hosts))
+            case "kill -9 by the clock" if process:
+                process.die("by the clock")
+            case "kill -9 at a write" if process:
+                process.acts_left = chance.choice([0, 1, 2, 4, 8, 30])
+            case "kill -9 between two awaits" if process:
+                process.turns_left = chance.randint(0, 200)
+            case "SIGTERM" if process:
+                process.stopped_at = machine.loop.time()
+                process.stop.set()
+            case "freeze" if process:
+                self._passing.append(asyncio.ensure_future(self._freeze(process)))
+            case _:
+                self._pass(kind, chance.choice([0.05, 1.0, 4.0, 12.0]) * chance.random())
+
+    def _someone(self) -> "Process | None":
+        running = [place.process for place in self._machine.places if place.process]
+        return self._chance.choice(running) if running else None
+
+    def _pass(self, kind: str, seconds: float, host: str = "") -> None:
+        self._passing.append(asyncio.ensure_future(self._last(kind, seconds, host)))
+
+    async def _freeze(self, process: "Process") -> None:
+        lease = self._machine.lease_seconds
+        seconds = self._chance.choice([0.5, lease, 3 * lease]) * self._chance.uniform(0.5, 1.5)
+        process.freeze()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._machine.disturb("freeze", seconds)
+            process.thaw()
+
+    async def _last(self, kind: str, seconds: float, host: str) -> None:
+        """Some weather that ends again."""
+        machine = self._machine
+        began = machine.loop.time()
+        self._set(kind, host, True)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._set(kind, host, False)
+            machine.disturb(kind, machine.loop.time() - began)
+
+    def _set(self, kind: str, host: str, on: bool) -> None:
+        machine = self._machine
+        match kind:
+            case "upstream down" if on:
+                machine.network.crash(host)
+            case "upstream down":
+                machine.network.revive(host)
+            case "disk full":
+                machine.disk.full = on
+            case "failing syncs":
+                machine.disk.broken = on
+            case "slow disk":
+                machine.disk_is_slow = on
+            case "database busy":
+                machine.database_busy = on
+            case "database stalled":
+                machine.database_stalled = on
