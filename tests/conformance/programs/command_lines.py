@@ -12,14 +12,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from curl import told_file, told_job
-from scenario import Client, File, Job, NotOffered, Options, Refused, play
+from scenario import play
+from vocabulary import Client, File, Job, NotOffered, Options, Refused
 
 SAYS_NOTHING_TO_ANYONE = {"TOGETHER_TELEMETRY_DISABLED": "1", "TOGETHER_NO_UPDATE_CHECK": "1"}
 
 
 class CommandLine(Client):
     has_metadata = False
-    pages = False
 
     def __init__(self, options: Options, key: str | None = None) -> None:
         super().__init__(options)

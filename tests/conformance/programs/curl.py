@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from scenario import CHAT, Client, File, Job, Options, Refused, play
+from scenario import play
+from vocabulary import CHAT, Client, File, Job, Options, Refused
 
 
 class Curl(Client):
@@ -94,7 +95,8 @@ class OpenAiCurl(Curl):
 
     def page(self, after: str | None, limit: int) -> list[str]:
         cursor = f"&after={after}" if after else ""
-        return [file["id"] for file in self.ask_json(f"files?limit={limit}{cursor}")["data"]]
+        page = self.ask_json(f"files?purpose=batch&limit={limit}{cursor}")
+        return [file["id"] for file in page["data"]]
 
     def create(self, file_id: str, endpoint: str = CHAT, **more: Any) -> Job:
         headers = []
@@ -114,7 +116,6 @@ class OpenAiCurl(Curl):
 
 class TogetherCurl(Curl):
     has_metadata = False
-    pages = False
 
     def upload(self, path: Path, lives_seconds: int | None = None) -> File:
         form = ["-F", "purpose=batch-api", "-F", f"file_name={path.name}", "-F", f"file=@{path}"]

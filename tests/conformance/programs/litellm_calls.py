@@ -15,14 +15,13 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 import litellm
 import openai
 from openai_sdk import told_file, told_job
-from scenario import CHAT, Client, File, Job, Options, Refused, play
+from scenario import play
+from vocabulary import CHAT, Client, File, Job, Options, Refused
 
 RUNNER = asyncio.Runner()
 
 
 class LitellmClient(Client):
-    pages = False
-
     def __init__(self, options: Options, key: str | None = None) -> None:
         super().__init__(options)
         provider, _, self.is_async = options.kind.partition(" ")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from curl import told_batch, told_file
-from scenario import CHAT, Client, File, Job, Options, Refused, play
+from scenario import play
+from vocabulary import CHAT, Client, File, Job, Options, Refused
 
 BRIDGE = Path(__file__).with_suffix(".mjs")
 
@@ -63,7 +64,8 @@ class NpmClient(Client):
         return self.call("files")
 
     def page(self, after: str | None, limit: int) -> list[str]:
-        return self.call("page", limit=limit, **({"after": after} if after else {}))
+        cursor = {"after": after} if after else {}
+        return self.call("page", limit=limit, purpose="batch", **cursor)
 
     def delete(self, file_id: str) -> None:
         assert self.call("delete", id=file_id)["deleted"] is True

@@ -9,7 +9,8 @@ from typing import Any
 
 import openai
 from blocking import Blocking
-from scenario import CHAT, PART_BYTES, Client, File, Job, Options, Refused, play
+from scenario import play
+from vocabulary import CHAT, PART_BYTES, Client, File, Job, Options, Refused
 
 AZURE_VERSION = "2024-10-21"
 
@@ -46,7 +47,7 @@ class OpenAiClient(Client):
         return [file.id for file in self.sdk.files.list(limit=5)]
 
     def page(self, after: str | None, limit: int) -> list[str]:
-        cursor = {} if after is None else {"after": after}
+        cursor = {"purpose": "batch"} if after is None else {"purpose": "batch", "after": after}
         return [file.id for file in self.sdk.files.list(limit=limit, **cursor).data]
 
     def delete(self, file_id: str) -> None:

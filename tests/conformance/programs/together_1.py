@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from blocking import Blocking
-from scenario import CHAT, PART_BYTES, Client, File, Job, NotOffered, Options, Refused, play
+from scenario import play
 from together import AsyncTogether, Together, filemanager
 from together.error import TogetherException
 from together.resources import files as uploading
 from together.types.batch import BatchJobStatus
+from vocabulary import CHAT, PART_BYTES, Client, File, Job, NotOffered, Options, Refused
 
 # Parts are for files above 5 GiB, and not a test's.
 filemanager.MIN_PART_SIZE_MB, filemanager.TARGET_PART_SIZE_MB = 0, PART_BYTES / 1024**2
@@ -19,7 +20,6 @@ SPELLINGS = {BatchJobStatus.CANCELING: "cancelling"}
 
 class TogetherClient(Client):
     has_metadata = False
-    pages = False
 
     def __init__(self, options: Options, base_path: str = "/v1", key: str = "") -> None:
         super().__init__(options)

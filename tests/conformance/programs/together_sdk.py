@@ -9,8 +9,9 @@ from typing import Any
 
 import together
 from blocking import Blocking
-from scenario import CHAT, PART_BYTES, Client, File, Job, Options, Refused, play
+from scenario import play
 from together.lib.resources import files as uploading
+from vocabulary import CHAT, PART_BYTES, Client, File, Job, Options, Refused
 
 # Parts are for files above 5 GiB, and not a test's.
 uploading.MIN_PART_SIZE_MB, uploading.TARGET_PART_SIZE_MB = 0, PART_BYTES / 1024**2
@@ -20,7 +21,6 @@ SPELLINGS = {"CANCELING": "cancelling"}
 
 class TogetherClient(Client):
     has_metadata = False
-    pages = False
 
     def __init__(self, options: Options, base_path: str | None = None, key: str = "") -> None:
         super().__init__(options)
