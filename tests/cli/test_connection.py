@@ -2,8 +2,8 @@
 
 import pytest
 
-from overnight.cli.connection import DEFAULT_BASE_URL, Connection, Dialect, exit_code
 from overnight.cli.messages import ExitCode
+from overnight.cli.remote.connection import DEFAULT_BASE_URL, Connection, Dialect, exit_code
 from overnight.client.errors import BadReply, ClientError, Refused, Unreachable
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from overnight.cli.results import local_name
+from overnight.cli.remote.results import local_name
 from support.batch_server import SLOW, good_file
 from support.command_line import Ended, overnight
 from support.service import ServiceProcess

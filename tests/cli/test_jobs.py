@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from overnight.cli.jobs import Status
+from overnight.cli.remote.jobs import Status
 from overnight.client.views import STATUSES
 from support.batch_server import (
     SLOW,

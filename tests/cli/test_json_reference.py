@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from overnight.cli.results import Results
+from overnight.cli.remote.results import Results
 from overnight.cli.run import as_data
 from overnight.client.views import STATUSES, FileView, JobView, LineFault
 from overnight.client.webhooks import DeliveryView, WebhookView

@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
-from overnight.cli.connection import DEFAULT_BASE_URL, Connection, Dialect
-from overnight.cli.outcome import Teller
-from overnight.cli.results import Results, default_output, destination
+from overnight.cli.remote.connection import DEFAULT_BASE_URL, Connection, Dialect
+from overnight.cli.remote.outcome import Teller
+from overnight.cli.remote.results import Results, default_output, destination
 from overnight.client.client import Client
 from overnight.client.errors import Refused, Unreachable
 from overnight.client.views import FileView, JobView

@@ -2,7 +2,7 @@
 
 import pytest
 
-from overnight.cli.transfer import QUIET_SECONDS, Transfer
+from overnight.cli.remote.transfer import QUIET_SECONDS, Transfer
 
 
 def transfer(seconds: list[float], total: int | None) -> None:

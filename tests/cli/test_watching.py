@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from overnight.cli.watching import AWAY_SECONDS_MAX, Pace, is_passing, watched
+from overnight.cli.remote.watching import AWAY_SECONDS_MAX, Pace, is_passing, watched
 from overnight.client.client import Client
 from overnight.client.errors import BadReply, ClientError, Refused, Unreachable
 from overnight.client.views import JobView

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from overnight.cli.connection import Connection, Dialect
 from overnight.cli.demo.batch import WatchedBatch
 from overnight.cli.demo.novel import AUTHOR, TITLE, YEAR, paragraphs
 from overnight.cli.demo.processes import running
 from overnight.cli.demo.story import show_sample
+from overnight.cli.remote.connection import Connection, Dialect
 from overnight.client.client import Client
 from overnight.domain.errors import Unavailable
 from tools.engines.batch import requests

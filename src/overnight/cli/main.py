@@ -6,15 +6,16 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from overnight.cli import files, jobs, keys, webhooks
+from overnight.cli import keys
 from overnight.cli.config import init, show
 from overnight.cli.demo import demo
 from overnight.cli.doctor import doctor
 from overnight.cli.messages import interrupt_on_sigterm, told
+from overnight.cli.remote import files, jobs, webhooks
+from overnight.cli.remote.submit import submit
 from overnight.cli.run import run
 from overnight.cli.serve import serve
 from overnight.cli.sim import sim
-from overnight.cli.submit import submit
 from overnight.cli.validate import validate
 
 

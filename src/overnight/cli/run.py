@@ -71,7 +71,7 @@ def run(  # noqa: PLR0913  a flag each
     Example:
       overnight run prompts.jsonl -o out.jsonl --upstream http://127.0.0.1:8000/v1
     """
-    from overnight.cli.results import beside, check_place
+    from overnight.cli.places import beside, check_place
     from overnight.cli.validate import check_endpoint, readable_file
     from overnight.settings import load
 

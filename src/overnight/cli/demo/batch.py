@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from overnight.cli.progress import ProgressLine
-from overnight.cli.watching import show
+from overnight.cli.remote.watching import show
 from overnight.client.client import Client
 from overnight.client.views import JobView
 from overnight.domain.errors import Unavailable

@@ -14,13 +14,13 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Final, TypedDict
 
-from overnight.cli.connection import Connection, Dialect
 from overnight.cli.demo.batch import Result, WatchedBatch
 from overnight.cli.demo.novel import AUTHOR, TITLE, YEAR, Paragraph, paragraphs
 from overnight.cli.demo.processes import cleaning_up_on_signals, running
 from overnight.cli.messages import ExitCode
 from overnight.cli.probe import get
 from overnight.cli.progress import in_bytes
+from overnight.cli.remote.connection import Connection, Dialect
 from overnight.client.client import Client
 from overnight.domain.errors import Unavailable
 from overnight.supervisor.supervisor import RUN_FILE_NAME

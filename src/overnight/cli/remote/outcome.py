@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from overnight.cli.connection import Connection
 from overnight.cli.messages import ExitCode, fail, say_error
-from overnight.cli.results import Destination, Results
+from overnight.cli.remote.connection import Connection
+from overnight.cli.remote.results import Destination, Results
 from overnight.client.views import FileView, JobView
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Teller:
 
         Ctrl-C leaves the job alone and says how to go on.
         """
-        from overnight.cli.watching import watched
+        from overnight.cli.remote.watching import watched
 
         try:
             job = watched(client, job)

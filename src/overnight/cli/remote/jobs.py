@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
-from overnight.cli.connection import (
+from overnight.cli.messages import ExitCode, fail
+from overnight.cli.options import JsonOption
+from overnight.cli.remote.connection import (
     DEFAULT_BASE_URL,
     ApiKeyOption,
     BaseUrlOption,
@@ -18,9 +20,7 @@ from overnight.cli.connection import (
     Dialect,
     DialectOption,
 )
-from overnight.cli.messages import ExitCode, fail
-from overnight.cli.options import JsonOption
-from overnight.cli.results import (
+from overnight.cli.remote.results import (
     ErrorsOption,
     OutputOption,
     OverwriteOption,
@@ -72,7 +72,7 @@ def list_jobs(
     Example:
       overnight jobs list --status in_progress
     """
-    from overnight.cli.outcome import job_data
+    from overnight.cli.remote.outcome import job_data
 
     with Connection(base_url, api_key, dialect).open() as client:
         jobs = list(_newest(client, limit, status))
@@ -96,7 +96,7 @@ def show(
     Example:
       overnight jobs show batch_0123456789abcdef01234567
     """
-    from overnight.cli.outcome import job_data, show_failure
+    from overnight.cli.remote.outcome import job_data, show_failure
 
     with Connection(base_url, api_key, dialect).open() as client:
         job = _found(client, job_id)
@@ -126,7 +126,7 @@ def watch(  # noqa: PLR0913  a flag each
     Example:
       overnight jobs watch --output answers.jsonl
     """
-    from overnight.cli.outcome import Teller
+    from overnight.cli.remote.outcome import Teller
 
     wanted = wanted_destination(output, errors, overwrite=overwrite)
     connection = Connection(base_url, api_key, dialect)
@@ -149,7 +149,7 @@ def cancel(
     Example:
       overnight jobs cancel batch_0123456789abcdef01234567
     """
-    from overnight.cli.outcome import job_data
+    from overnight.cli.remote.outcome import job_data
 
     connection = Connection(base_url, api_key, dialect)
     with connection.open() as client:
@@ -192,7 +192,7 @@ def download(  # noqa: PLR0913  a flag each
     Example:
       overnight jobs download batch_0123456789abcdef01234567 -o answers.jsonl
     """
-    from overnight.cli.outcome import Teller
+    from overnight.cli.remote.outcome import Teller
 
     if output is not None:
         destination(output, errors, overwrite=overwrite)  # Before anything is asked.
@@ -275,7 +275,7 @@ def _row(job: "JobView") -> "list[Cell]":
 
 
 def _print_job(job: "JobView") -> None:
-    from overnight.cli.outcome import counts, tokens_in_words
+    from overnight.cli.remote.outcome import counts, tokens_in_words
     from overnight.cli.tables import moment, print_details
 
     print_details(

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from overnight.cli.connection import (
+from overnight.cli.messages import ExitCode, fail
+from overnight.cli.options import JsonOption
+from overnight.cli.places import check_free
+from overnight.cli.remote.connection import (
     DEFAULT_BASE_URL,
     ApiKeyOption,
     BaseUrlOption,
@@ -15,9 +18,7 @@ from overnight.cli.connection import (
     Dialect,
     DialectOption,
 )
-from overnight.cli.messages import ExitCode, fail
-from overnight.cli.options import JsonOption
-from overnight.cli.results import OverwriteOption, check_free, fetch, local_name
+from overnight.cli.remote.results import OverwriteOption, fetch, local_name
 
 if TYPE_CHECKING:
     from overnight.cli.tables import Cell
@@ -42,7 +43,7 @@ def list_files(
     Example:
       overnight files list --limit 100
     """
-    from overnight.cli.outcome import file_data
+    from overnight.cli.remote.outcome import file_data
 
     with Connection(base_url, api_key, dialect).open() as client:
         files = list(client.files(limit=limit))
@@ -66,7 +67,7 @@ def show(
     Example:
       overnight files show file-0123456789abcdef01234567
     """
-    from overnight.cli.outcome import file_data
+    from overnight.cli.remote.outcome import file_data
 
     with Connection(base_url, api_key, dialect).open() as client:
         file = client.file(file_id)
@@ -90,8 +91,8 @@ def upload(
     Example:
       overnight files upload prompts.jsonl
     """
-    from overnight.cli.outcome import file_data
-    from overnight.cli.transfer import Transfer
+    from overnight.cli.remote.outcome import file_data
+    from overnight.cli.remote.transfer import Transfer
     from overnight.cli.validate import readable_file
 
     path = readable_file(file)

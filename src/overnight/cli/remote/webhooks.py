@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from overnight.cli.connection import (
+from overnight.cli.messages import ExitCode, fail
+from overnight.cli.options import JsonOption
+from overnight.cli.remote.connection import (
     DEFAULT_BASE_URL,
     ApiKeyOption,
     BaseUrlOption,
     Connection,
     Dialect,
 )
-from overnight.cli.messages import ExitCode, fail
-from overnight.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from overnight.cli.tables import Cell

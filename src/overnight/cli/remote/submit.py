@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from overnight.cli.connection import (
+from overnight.cli.messages import ExitCode, fail
+from overnight.cli.options import JsonOption
+from overnight.cli.remote.connection import (
     DEFAULT_BASE_URL,
     ApiKeyOption,
     BaseUrlOption,
@@ -18,9 +20,12 @@ from overnight.cli.connection import (
     Dialect,
     DialectOption,
 )
-from overnight.cli.messages import ExitCode, fail
-from overnight.cli.options import JsonOption
-from overnight.cli.results import ErrorsOption, OutputOption, OverwriteOption, wanted_destination
+from overnight.cli.remote.results import (
+    ErrorsOption,
+    OutputOption,
+    OverwriteOption,
+    wanted_destination,
+)
 from overnight.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -62,7 +67,7 @@ def submit(  # noqa: PLR0913  a flag each
       overnight submit prompts.jsonl
       overnight submit prompts.jsonl --output answers.jsonl
     """
-    from overnight.cli.outcome import Teller, job_data
+    from overnight.cli.remote.outcome import Teller, job_data
     from overnight.cli.validate import readable_file
 
     wanted = wanted_destination(output, errors, overwrite=overwrite)
@@ -92,7 +97,7 @@ class Order:
 
     def place(self, client: "Client", connection: Connection) -> "JobView":
         """Upload, then create. Ctrl-C ends the command, saying what there is by then."""
-        from overnight.cli.transfer import Transfer
+        from overnight.cli.remote.transfer import Transfer
 
         uploaded = None
         try:
