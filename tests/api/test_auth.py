@@ -156,6 +156,20 @@ def test_a_created_key_opens_at_once_what_was_open_for_all(store: Store) -> None
     run_virtual(scenario())
 
 
+def test_a_created_key_stays_what_it_is_when_the_settings_have_it_too(store: Store) -> None:
+    async def scenario() -> None:
+        secret, _ = await door(store).keys.create(NewKey("alice", "research"))
+        gate = door(store, secret)
+        assert await gate.ask(secret) == 200
+        assert gate.caller is not None
+        assert gate.caller.tenant == "research"
+        await gate.keys.revoke("alice")
+        await asyncio.sleep(FRESH_SECONDS)
+        assert await gate.ask(secret) == 401
+
+    run_virtual(scenario())
+
+
 def test_a_service_that_had_a_key_is_never_open_again(store: Store) -> None:
     async def scenario() -> None:
         gate = door(store)

@@ -36,7 +36,11 @@ LOCAL: Final = Caller("local", "local", "local")
 
 
 class Keyring:
-    """The keys of the settings (`configured`), each a tenant of its own, and of the database."""
+    """The keys of the settings (`configured`), each a tenant of its own, and of the database.
+
+    A key that is in both is the database's: clients and `serve` read the same variable, and
+    what a tenant has must not vanish because a shell had it set.
+    """
 
     def __init__(self, database: Database, clock: Clock, configured: Iterable[str] = ()) -> None:
         self._database = database
@@ -66,10 +70,10 @@ class Keyring:
     async def caller(self, key: str) -> Caller:
         """Raises `Unauthenticated`."""
         digest = digest_of(key)
-        if digest in self._configured:
-            return self._configured[digest]
         stored = self._stored.get(digest)
         if stored is None:
+            if digest in self._configured:
+                return self._configured[digest]
             raise Unauthenticated(
                 "The API key is not one of this server's; "
                 "`overnight keys create NAME` on the server makes one."
