@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 ENGINE ?=
+SECONDS ?= 60
 
 UV_COMPILE = "$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
@@ -10,7 +11,7 @@ UV_COMPILE = "$$uv" pip compile --quiet --universal --python-version 3.11 --gene
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check ruff types imports format reference screens lock bench clean \
-	demo-real test-real
+	demo-real test-real soak mutants
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +34,12 @@ test: setup  ## all tests, official SDKs included (ARGS="-k word" picks some)
 
 test-real: setup  ## before a real engine, killed half-way (ENGINE=vllm, … or all)
 	@$(BIN)/python -m tools.engines test $(ENGINE)
+
+soak: setup  ## simulated machines that crash in every way (SECONDS=600, as long as you like)
+	@$(BIN)/python -m tests.simulation --seconds $(SECONDS)
+
+mutants: setup  ## break what keeps data safe, line by line, and see that soak would notice
+	@$(BIN)/python -m tests.simulation.mutants
 
 check: ruff types imports test  ## what CI runs: style, types, layers, all tests
 

@@ -20,8 +20,11 @@ from simulation.machine import Report, simulate
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.simulation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--seed", type=int, help="run this one")
     parser.add_argument("--seeds", metavar="FIRST:END", help="run these")
     parser.add_argument("--seconds", type=float, help="run fresh ones for so long")

@@ -7,6 +7,7 @@ down in `violations`, and ends the run.
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
@@ -17,6 +18,7 @@ from overnight.domain.job import TERMINAL, TRANSITIONS, JobStatus
 from overnight.domain.plan import RECORD
 from simulation.process import Process
 from support.fake_network import Sent
+from support.memory_disk import Written
 
 if TYPE_CHECKING:
     from simulation.machine import Machine
@@ -128,6 +130,17 @@ class History:
         self.machine.trace(reply.to, f"hears {reply.status} {digest} for {number}")
         self.replies[number].append(reply)
 
+    def renames(self, process: Process, path: Path) -> None:
+        data = self.machine.disk.files.get(path)
+        if isinstance(data, Written) and data.safe_bytes < len(data):
+            self.broke(f"{process} renames {path}, {data.safe_bytes} of {len(data)} bytes safe")
+
+    def lives(self, process: Process) -> None:
+        """Looked at now and then: one whose lease has run out has to end by itself."""
+        over = self.machine.loop.time() - max(process.leased_until, process.thawed_at)
+        if process.alive and not process.is_frozen and process.leased_until and over > 0.5:
+            self.broke(f"{process} lives {over:.1f} s longer than its lease")
+
     # Committing
 
     def watch(self, process: Process, tx: Connection, work: Callable[[Connection], T]) -> T:
@@ -157,8 +170,7 @@ class History:
         if process.role == "worker" and process.leased_until and process.id not in before.workers:
             self.broke(f"{process} commits although it was declared dead")
         if after.workers.get(process.id, 0.0) != before.workers.get(process.id, 0.0):
-            now = self.machine.loop.time()
-            process.leased_until = now + after.workers.get(process.id, 0.0) - self.machine.wall()
+            process.leased_until = self.machine.loop.time() + self.machine.lease_seconds
 
     def _check_job(
         self, process: Process, before: Rows, after: Rows, job_id: str, old: JobRow, new: JobRow
@@ -222,7 +234,7 @@ class History:
             by_turns = old.worker is None or old.epoch + 1 < new.epoch
             if not by_turns or new.worker != process.id or new.epoch <= old.epoch:
                 self.broke(f"{process} gives {name} from {old} to {new}")
-        elif new.worker is None and old.worker not in (None, process.id):
+        elif new.worker is None and old.worker not in (None, process.id):  # noqa: SIM102
             if old.worker in after.workers or new.epoch <= old.epoch:
                 self.broke(f"{process} takes {name} from {old.worker}, which lives")
 

@@ -181,7 +181,7 @@ class Machine:
         self.hosts = [f"gpu{n}" for n in range(self.chance.randint(1, 3))]
         self._make_upstreams()
         self._options()
-        self.places = [Place(self, "clerk", 0)]
+        self.places = [Place(self, "clerk", n) for n in range(self.chance.choice([1, 1, 2]))]
         self.places += [Place(self, "worker", n) for n in range(self.chance.randint(1, 3))]
         self.weather = Weather(self, self.chance)
         self.deaths = 0
@@ -257,6 +257,7 @@ class Machine:
     async def run(self) -> Report:
         await self.database.write(lambda tx: lanes.sync(tx, self._specs()))
         keeping = [asyncio.ensure_future(place.keep()) for place in self.places]
+        watching = asyncio.ensure_future(self._watch())
         asking = [asyncio.ensure_future(self._ask(order)) for order in self.orders]
         await self.weather.run(self.trouble_seconds)
         self._heal()
@@ -264,6 +265,7 @@ class Machine:
             await task
         ended = await self._wait_for_the_end()
         await self._close(keeping)
+        watching.cancel()
         self.left = set(self.disk.files)
         self.disk.lose_power(self.chance)
         judge(self, ended)
@@ -274,6 +276,13 @@ class Machine:
             self.history.counts,
             list(self.traced.end),
         )
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(0.25)
+            for place in self.places:
+                if place.process is not None:
+                    self.history.lives(place.process)
 
     def _specs(self) -> list[LaneSpec]:
         return [LaneSpec(url, 0) for url in self.worker_options.upstreams]
@@ -323,6 +332,7 @@ class Machine:
         for place in self.places:
             if place.process is not None:
                 place.process.acts_left = place.process.turns_left = None
+                place.process.acts_to_freeze = None
 
     async def _wait_for_the_end(self) -> list[Job]:
         """All jobs as they ended, or are when patience has."""

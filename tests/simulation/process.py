@@ -50,6 +50,8 @@ class Process:
         self.freezes: list[tuple[float, float]] = []
         self.acts_left: int | None = None
         """It dies at the act (a write, a transaction) that finds none left."""
+        self.acts_to_freeze: int | None = None
+        """It is frozen after so many acts."""
         self.turns_left: int | None = None
         """It dies before the callback that finds none left: anywhere between two awaits."""
         self.own_commits = 0
@@ -101,6 +103,10 @@ class Process:
         self.died_at = self.machine.loop.time()
         self.machine.network.forget(self)
 
+    @property
+    def is_frozen(self) -> bool:
+        return self._frozen_at is not None
+
     def freeze(self) -> None:
         """As by SIGSTOP."""
         if self.alive and self._frozen_at is None:
@@ -144,6 +150,11 @@ class Process:
     def dies_now(self) -> bool:
         if not self.alive:
             raise Died
+        if self.acts_to_freeze is not None:
+            self.acts_to_freeze -= 1
+            if self.acts_to_freeze < 0:
+                self.acts_to_freeze = None
+                self.machine.weather.freeze(self)
         if self.acts_left is None:
             return False
         self.acts_left -= 1
@@ -248,6 +259,7 @@ class ProcessDisk:
 
     def publish(self, source: Path, target: Path) -> None:
         what = f"rename {source} to {target}"
+        self._process.machine.history.renames(self._process, source)
         self._process.act(what, lambda: self._disk.publish(source, target))
 
     def remove(self, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,10 +17,18 @@ _KINDS: Final = (
     "error", "refusal", "overload", "rest", "drop", "cut", "garbage", "half json", "html",
     "silence", "twice", "dribble", "chunked", "unframed", "slow", "interim",
 )  # fmt: skip
-_NO_SUCCESS: Final = frozenset(
-    {"error", "refusal", "overload", "rest", "drop", "cut", "garbage", "half json", "html",
-     "silence"}
-)  # fmt: skip
+_CURT: Final[dict[str, Callable[[random.Random, float], Reaction]]] = {
+    "silence": lambda *_: Silence(),
+    "drop": lambda _, wait: Drop(wait),
+    "overload": lambda chance, wait: Respond(
+        chance.choice([429, 503]), b"{}", wait, retry_after="1.5"
+    ),
+    "rest": lambda chance, wait: Respond(chance.choice([429, 502, 503, 504]), b"", wait),
+}
+_PIECEWISE: Final = frozenset(
+    {"dribble", "slow", "cut", "twice", "garbage", "chunked", "unframed", "interim"}
+)
+_NO_SUCCESS: Final = frozenset({"error", "refusal", "cut", "garbage", "half json", "html"})
 
 
 @dataclass
@@ -36,7 +45,7 @@ class ScriptedUpstream:
     def drawn(cls, machine: "Machine", host: str, chance: random.Random) -> "ScriptedUpstream":
         moods = tuple(chance.sample(_KINDS, chance.randint(1, 6)))
         trouble = chance.choice([0.0, 0.05, 0.3])
-        return cls(machine, host, trouble, moods, chance.choice([0.02, 0.2, 1.0]))
+        return cls(machine, host, trouble, moods, chance.choice([0.02, 0.2, 1.0, 2.5]))
 
     def answer(self, sent: Sent) -> Reaction:
         process = sent.owner
@@ -55,15 +64,8 @@ class ScriptedUpstream:
     def _react(
         self, kind: str, sent: Sent, process: Process, chance: random.Random, wait: float
     ) -> Reaction:
-        match kind:
-            case "silence":
-                return Silence()
-            case "drop":
-                return Drop(wait)
-            case "overload":
-                return Respond(chance.choice([429, 503]), b"{}", wait, retry_after="1.5")
-            case "rest":
-                return Respond(chance.choice([429, 502, 503, 504]), b"", wait)
+        if kind in _CURT:
+            return _CURT[kind](chance, wait)
         status, body = 200, _success(sent, chance)
         if kind == "error":
             status, body = 500, b'{"error":{"message":"ouch %d"}}' % sent.number
@@ -73,7 +75,7 @@ class ScriptedUpstream:
             body = body[: chance.randrange(len(body) - 1)]
         elif kind == "html":
             body = b"<html>200 OK</html>"
-        if kind in ("dribble", "slow", "cut", "twice", "garbage", "chunked", "unframed", "interim"):
+        if kind in _PIECEWISE:
             pieces = _pieces(kind, body, chance, wait * (5 if kind == "slow" else 1))
         else:
             pieces = [(wait, _framed(status, body))]

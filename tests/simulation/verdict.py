@@ -35,7 +35,7 @@ def judge(machine: "Machine", ended: list[Job]) -> None:
     history.counts["jobs"] += len(ended)
     history.counts["requests"] += sum(job.total for job in ended)
     history.counts["sendings"] += sum(len(sent) for sent in history.sent.values())
-    history.counts["repeats"] += sum(len(sent) - 1 for sent in history.sent.values())
+    history.counts["repeats"] += sum(max(0, len(sent) - 1) for sent in history.sent.values())
     _judge_disk(machine, ended)
 
 
@@ -158,7 +158,7 @@ class _Examination:
     ) -> Reply | None:
         """Nothing is sent again after a reply that no fault can have taken; returns that one."""
         kept = next((reply for reply in replies if self._is_kept(reply)), None)
-        sent = [at for at, _ in self._machine.history.sent[number]]
+        sent = [at for at, _ in self._machine.history.sent.get(number, ())]
         if kept is not None and bisect_right(sent, kept.at) < len(sent):
             again = sent[bisect_right(sent, kept.at)]
             self._broke(

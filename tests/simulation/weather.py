@@ -6,7 +6,10 @@ meeting of two never does.
 
 import asyncio
 import random
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Final
+
+from support.virtual_time import OWNER
 
 if TYPE_CHECKING:
     from simulation.machine import Machine
@@ -14,8 +17,8 @@ if TYPE_CHECKING:
 
 KINDS: Final = (
     "kill -9 by the clock", "kill -9 at a write", "kill -9 between two awaits", "freeze",
-    "SIGTERM", "power loss", "clock jump", "upstream down", "disk full", "failing syncs",
-    "slow disk", "database busy", "database stalled",
+    "freeze at a write", "SIGTERM", "power loss", "clock jump", "upstream down", "disk full",
+    "failing syncs", "slow disk", "database busy", "database stalled",
 )  # fmt: skip
 
 
@@ -66,9 +69,11 @@ class Weather:
                 process.stopped_at = machine.loop.time()
                 process.stop.set()
             case "freeze" if process:
-                self._passing.append(asyncio.ensure_future(self._freeze(process)))
+                self.freeze(process)
+            case "freeze at a write" if process:
+                process.acts_to_freeze = chance.choice([0, 1, 2, 4, 8, 30])
             case _:
-                self._pass(kind, chance.choice([0.05, 1.0, 4.0, 12.0]) * chance.random())
+                self._pass(kind, chance.choice([0.05, 1.0, 4.0, 12.0, 24.0]) * chance.random())
 
     def _someone(self) -> "Process | None":
         running = [place.process for place in self._machine.places if place.process]
@@ -76,6 +81,12 @@ class Weather:
 
     def _pass(self, kind: str, seconds: float, host: str = "") -> None:
         self._passing.append(asyncio.ensure_future(self._last(kind, seconds, host)))
+
+    def freeze(self, process: "Process") -> None:
+        context = copy_context()
+        context.run(OWNER.set, None)
+        frozen = asyncio.get_running_loop().create_task(self._freeze(process), context=context)
+        self._passing.append(frozen)
 
     async def _freeze(self, process: "Process") -> None:
         lease = self._machine.lease_seconds

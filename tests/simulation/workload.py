@@ -68,7 +68,7 @@ def _order(chance: random.Random, index: int, until: float) -> Order:
     if chance.random() < 0.08:
         place = chance.randrange(count)
         faulty = [asked[place].line_number]
-        lines[faulty[0] - 1] = chance.choice([b"{}", b"{", b"[]", b'{"custom_id":"x","body":3}'])
+        lines[faulty[0] - 1] = chance.choice([b"{}", b"{", b"3 4", b'{"custom_id":"x","body":3}'])
     return Order(
         index=index,
         at=chance.uniform(0.0, until / 2),

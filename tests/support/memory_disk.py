@@ -12,7 +12,7 @@ class Died(BaseException):
     """The process was killed at this moment; what was written stays written."""
 
 
-class _Written(bytearray):
+class Written(bytearray):
     """The bytes of a file that was made here, and what a power loss would do to them."""
 
     def __init__(self, data: bytes = b"") -> None:
@@ -33,7 +33,7 @@ class _Written(bytearray):
         if self.synced < len(self):
             self.holes.append((self.synced, len(self)))
 
-    def after_power_loss(self, chance: random.Random) -> "_Written":
+    def after_power_loss(self, chance: random.Random) -> "Written":
         """What is synced, and of the rest nothing, some, all, or its length without its bytes."""
         kept = bytes(self)
         for start, end in self.holes:
@@ -49,7 +49,7 @@ class _Written(bytearray):
                     kept[: self.synced] + bytes(some) + kept[self.synced + some :],
                 ]
             )
-        return _Written(kept)
+        return Written(kept)
 
 
 class MemoryDisk:
@@ -80,14 +80,14 @@ class MemoryDisk:
         self.change()
         if path in self.files:
             raise FileExistsError(errno.EEXIST, "there is one", str(path))
-        made = self.files[path] = _Written()
+        made = self.files[path] = Written()
         return _Append(self, made)
 
     def extend(self, path: Path, length: int) -> AppendFile:
         self.change()
         data = self.files[path]
-        if not isinstance(data, _Written):
-            data = self.files[path] = _Written(data)
+        if not isinstance(data, Written):
+            data = self.files[path] = Written(data)
         del data[length:]
         data.synced = min(data.synced, length)
         return _Append(self, data)
@@ -131,7 +131,7 @@ class MemoryDisk:
     def safe(self, path: Path) -> bytes | None:
         """What is sure to be found at `path` after a power loss; None when that is nothing."""
         data = self.files.get(path)
-        if not isinstance(data, _Written):
+        if not isinstance(data, Written):
             return None if data is None else bytes(data)
         return bytes(data[: data.safe_bytes]) if self._named.get(path) is data else None
 
@@ -140,23 +140,21 @@ class MemoryDisk:
         left: dict[Path, bytearray] = {}
         for path in sorted({*self.files, *self._named}):
             seen, sure = self.files.get(path), self._named.get(path)
-            if isinstance(seen, _Written) or seen is None:
+            if isinstance(seen, Written) or seen is None:
                 seen = sure if seen is sure else chance.choice([seen, sure])
             if seen is not None:
                 left[path] = seen
         survivors: dict[int, bytearray] = {}
         for data in left.values():
             if id(data) not in survivors:
-                whole = not isinstance(data, _Written)
+                whole = not isinstance(data, Written)
                 survivors[id(data)] = data if whole else data.after_power_loss(chance)
         self.files = {path: survivors[id(data)] for path, data in left.items()}
-        self._named = {
-            path: data for path, data in self.files.items() if isinstance(data, _Written)
-        }
+        self._named = {path: data for path, data in self.files.items() if isinstance(data, Written)}
 
 
 class _Append:
-    def __init__(self, disk: MemoryDisk, data: _Written) -> None:
+    def __init__(self, disk: MemoryDisk, data: Written) -> None:
         self._disk = disk
         self._data = data
         self._open = True
