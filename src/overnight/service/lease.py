@@ -73,7 +73,8 @@ class Lease:
         """A renewal asked for at `asked` (monotonic) was committed: move the fence."""
         self._renew_at = asked + self._seconds / RENEWALS_PER_LEASE
         self._fence_at = asked + self._seconds - self._margin_seconds
-        if self._fence is not None:
+        # A renewal that was under way when the fence was reached comes too late for us.
+        if self._fence is not None and not self._fence.expired():
             self._fence.reschedule(asyncio.get_running_loop().time() + self.seconds_left)
 
     async def keep(self) -> None:
