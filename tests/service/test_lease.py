@@ -21,10 +21,13 @@ def test_a_renewal_that_comes_with_the_fence_changes_nothing(tmp_path: Path) -> 
             lease.renewed(world.clock.monotonic())
             renewed.set()
 
-        with pytest.raises(LeaseLost, match="in time"):
+        async def hold() -> None:
             async with lease.held():
                 asyncio.get_running_loop().call_later(lease.seconds_left, renew_late)
                 await asyncio.sleep(60)
+
+        with pytest.raises(LeaseLost, match="in time"):
+            await hold()
         assert renewed.is_set()
 
     in_world(tmp_path, test)
