@@ -207,7 +207,7 @@ def hunt(mutant: Mutant) -> Caught | None:
 def main(words: list[str]) -> int:
     survivors = 0
     for mutant in MUTANTS:
-        if all(word in mutant.name for word in words):
+        if not words or any(word in mutant.name for word in words):
             caught = hunt(mutant)
             survivors += caught is None
             worlds = f"{caught.worlds:>3}" if caught else "  -"

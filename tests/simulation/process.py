@@ -92,6 +92,7 @@ class Process:
         """As by kill -9."""
         if self.alive:
             self.machine.trace(self, f"dies {how}")
+            self.machine.history.counts["processes killed"] += 1
             self.gone()
             self.thaw()
             if self._task is not None:

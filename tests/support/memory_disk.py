@@ -45,7 +45,7 @@ class Written(bytearray):
                     kept[: self.synced],
                     kept[: self.synced + some],
                     kept,
-                    kept[: self.synced] + bytes(rest),
+                    kept[: self.synced + some] + bytes(rest - some),
                     kept[: self.synced] + bytes(some) + kept[self.synced + some :],
                 ]
             )
