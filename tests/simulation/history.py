@@ -100,6 +100,8 @@ class Reply:
 class History:
     machine: "Machine"
     commits: int = 0
+    latest: Rows = field(default_factory=lambda: Rows({}, {}, {}))
+    """As the last commit left them."""
     violations: list[str] = field(default_factory=list)
     sent: dict[int, list[tuple[float, Process]]] = field(default_factory=lambda: defaultdict(list))
     replies: dict[int, list[Reply]] = field(default_factory=lambda: defaultdict(list))
@@ -135,6 +137,13 @@ class History:
         if isinstance(data, Written) and data.safe_bytes < len(data):
             self.broke(f"{process} renames {path}, {data.safe_bytes} of {len(data)} bytes safe")
 
+    def removes(self, process: Process, path: Path) -> None:
+        """What a job is made of goes after its end, not before it."""
+        folder = path.parent.parent if path.parent.name == "segments" else path.parent
+        row = self.latest.jobs.get(folder.name)
+        if path.suffix != ".draft" and row is not None and row.status not in TERMINAL:
+            self.broke(f"{process} removes {path} of a job that is {row.status.value}")
+
     def lives(self, process: Process) -> None:
         """Looked at now and then: one whose lease has run out has to end by itself."""
         over = self.machine.loop.time() - max(process.leased_until, process.thawed_at)
@@ -150,7 +159,7 @@ class History:
         before, changes = Rows.read(tx), connection.total_changes
         result = work(tx)
         if connection.total_changes != changes:
-            after = Rows.read(tx)
+            after = self.latest = Rows.read(tx)
             self.commits += 1
             process.own_commits += 1
             self.machine.trace(process, f"commits {xxh3_64_hexdigest(str(after).encode())}")

@@ -265,6 +265,7 @@ class ProcessDisk:
 
     def remove(self, path: Path) -> None:
         if path in self._disk.files:
+            self._process.machine.history.removes(self._process, path)
             self._process.act(f"remove {path}", lambda: self._disk.remove(path))
 
     def make_folder(self, path: Path) -> None:
