@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EPOCH: Final = 1_700_000_000.0
+_THREAD: Final = "thread"
 
 
 class Process:
@@ -51,7 +52,7 @@ class Process:
         self.acts_left: int | None = None
         """It dies at the act (a write, a transaction) that finds none left."""
         self.acts_to_freeze: int | None = None
-        """It is frozen after so many acts."""
+        """It is frozen after so many changes of the disk, in the middle of some work, that is."""
         self.turns_left: int | None = None
         """It dies before the callback that finds none left: anywhere between two awaits."""
         self.own_commits = 0
@@ -137,7 +138,7 @@ class Process:
 
     def act(self, what: str, do: Callable[[], T]) -> T:
         """Do something to the world; `Died` when it is dead, or dies just before or after."""
-        dies = self.dies_now()
+        dies = self.dies_now(what)
         if dies and self.machine.chance.random() < 0.5:
             self.die(f"before: {what}")
             raise Died
@@ -148,10 +149,10 @@ class Process:
             raise Died
         return result
 
-    def dies_now(self) -> bool:
+    def dies_now(self, what: str) -> bool:
         if not self.alive:
             raise Died
-        if self.acts_to_freeze is not None:
+        if self.acts_to_freeze is not None and what != _THREAD:
             self.acts_to_freeze -= 1
             if self.acts_to_freeze < 0:
                 self.acts_to_freeze = None
@@ -224,7 +225,7 @@ class Thread:
         if work is None:
             return
         try:
-            result = self._process.act("thread", work)
+            result = self._process.act(_THREAD, work)
         except BaseException as error:  # noqa: BLE001  it belongs to who waits for it
             if not errand.future.done():
                 errand.future.set_exception(error)
@@ -300,7 +301,7 @@ class ProcessAppend:
     def append(self, parts: Sequence[bytes]) -> None:
         process, data = self._process, b"".join(parts)
         what = f"append {len(data)} ({xxh3_64_hexdigest(data)}) to {self._path}"
-        if process.dies_now():
+        if process.dies_now(what):
             # What a process had written when it was killed may be any part of what it wanted to.
             self._file.append([data[: process.machine.chance.randint(0, len(data))]])
             process.die(f"in: {what}")

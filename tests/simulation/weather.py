@@ -71,7 +71,7 @@ class Weather:
             case "freeze" if process:
                 self.freeze(process)
             case "freeze at a write" if process:
-                process.acts_to_freeze = chance.choice([0, 1, 2, 4, 8, 30])
+                process.acts_to_freeze = chance.choice([0, 1, 2, 4, 8])
             case _:
                 self._pass(kind, chance.choice([0.05, 1.0, 4.0, 12.0, 24.0]) * chance.random())
 
