@@ -67,5 +67,5 @@ def test_folder_is_made_private(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
-    with pytest.raises(ConfigurationError, match="can not be used: File exists"):
+    with pytest.raises(ConfigurationError, match="is a file; name a folder"):
         open_folder(tmp_path / "data")

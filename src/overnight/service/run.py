@@ -252,13 +252,17 @@ class LocalRun:
                 dispatcher,
                 lambda shard: self._open_shard(manifest, shard, plan_file, input_file),
             )
-            async with self._draining(dispatcher):
-                for upstream in self._options.upstreams:
-                    dispatcher.add_lane(upstream)
-                self._report(feeder.progress())
-                while feeder.unfinished:
-                    await feeder.turn()
+            try:
+                async with self._draining(dispatcher):
+                    for upstream in self._options.upstreams:
+                        dispatcher.add_lane(upstream)
                     self._report(feeder.progress())
+                    while feeder.unfinished:
+                        await feeder.turn()
+                        self._report(feeder.progress())
+            finally:
+                # Also what came in between Ctrl-C and the end.
+                self._report(feeder.progress())
         return before.finished
 
     async def _unfinished(self, manifest: _Manifest) -> tuple[list[ShardPlan], Counts]:

@@ -253,7 +253,8 @@ def checked_base_url(url: str) -> str:
         # The URL is not repeated here, for what it holds is a secret.
         raise ValueError("the URL holds a user or password; give an api_key instead")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        wanted = f"http://{url}" if "://" not in url and url else "http://127.0.0.1:8000/v1"
+        is_bare = url and ":/" not in url and not url.endswith(":")
+        wanted = f"http://{url}" if is_bare else "http://127.0.0.1:8000/v1"
         raise ValueError(f"'{url}' is no http(s) URL; write it like {wanted}")
     if parts.query or parts.fragment:
         raise ValueError(f"'{url}' has a query or fragment; a base URL ends with its path")

@@ -54,6 +54,8 @@ def make_folder(path: Path) -> None:
     refuse_network_file_system(path)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ConfigurationError(f"The data folder {path} is a file; name a folder.") from error
     except OSError as error:
         raise _unusable(path, error) from error
 

@@ -217,12 +217,15 @@ class Supervisor:
             self._say(f"{self._run_file} can not be written: {error.strerror}")
 
     def _tell_of_wait(self) -> None:
-        folder = self._settings.data_dir
-        self._say(f"waiting for another Overnight to let go of {folder}")
+        # To the terminal alone: the folder, and with it the log, may be another service's.
+        self._print(f"waiting for another Overnight to let go of {self._settings.data_dir}")
 
     def _say(self, line: str) -> None:
         """All it has to say is trouble, and a child's death is often told by nobody else."""
         self._errors.tell(line, "supervisor")
+        self._print(line)
+
+    def _print(self, line: str) -> None:
         # A closed terminal must not end the service.
         with suppress(OSError, ValueError):
             print(line, file=self._log, flush=True)
