@@ -181,7 +181,7 @@ class Machine:
         self.hosts = [f"gpu{n}" for n in range(self.chance.randint(1, 3))]
         self._make_upstreams()
         self._options()
-        self.places = [Place(self, "clerk", n) for n in range(self.chance.choice([1, 1, 2]))]
+        self.places = [Place(self, "clerk", n) for n in range(self.chance.choice([1, 2]))]
         self.places += [Place(self, "worker", n) for n in range(self.chance.randint(1, 3))]
         self.weather = Weather(self, self.chance)
         self.deaths = 0
@@ -332,7 +332,7 @@ class Machine:
         for place in self.places:
             if place.process is not None:
                 place.process.acts_left = place.process.turns_left = None
-                place.process.acts_to_freeze = None
+                place.process.renames_to_freeze = None
 
     async def _wait_for_the_end(self) -> list[Job]:
         """All jobs as they ended, or are when patience has."""

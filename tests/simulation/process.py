@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EPOCH: Final = 1_700_000_000.0
-_THREAD: Final = "thread"
 
 
 class Process:
@@ -51,8 +50,8 @@ class Process:
         self.freezes: list[tuple[float, float]] = []
         self.acts_left: int | None = None
         """It dies at the act (a write, a transaction) that finds none left."""
-        self.acts_to_freeze: int | None = None
-        """It is frozen after so many changes of the disk, in the middle of some work, that is."""
+        self.renames_to_freeze: int | None = None
+        """It is frozen after so many renames: when it is about to tell the database of a file."""
         self.turns_left: int | None = None
         """It dies before the callback that finds none left: anywhere between two awaits."""
         self.own_commits = 0
@@ -152,10 +151,10 @@ class Process:
     def dies_now(self, what: str) -> bool:
         if not self.alive:
             raise Died
-        if self.acts_to_freeze is not None and what != _THREAD:
-            self.acts_to_freeze -= 1
-            if self.acts_to_freeze < 0:
-                self.acts_to_freeze = None
+        if self.renames_to_freeze is not None and what.startswith("rename"):
+            self.renames_to_freeze -= 1
+            if self.renames_to_freeze < 0:
+                self.renames_to_freeze = None
                 self.machine.weather.freeze(self)
         if self.acts_left is None:
             return False
@@ -225,7 +224,7 @@ class Thread:
         if work is None:
             return
         try:
-            result = self._process.act(_THREAD, work)
+            result = self._process.act("thread", work)
         except BaseException as error:  # noqa: BLE001  it belongs to who waits for it
             if not errand.future.done():
                 errand.future.set_exception(error)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 KINDS: Final = (
     "kill -9 by the clock", "kill -9 at a write", "kill -9 between two awaits", "freeze",
-    "freeze at a write", "SIGTERM", "power loss", "clock jump", "upstream down", "disk full",
+    "freeze at a rename", "SIGTERM", "power loss", "clock jump", "upstream down", "disk full",
     "failing syncs", "slow disk", "database busy", "database stalled",
 )  # fmt: skip
 
@@ -70,8 +70,8 @@ class Weather:
                 process.stop.set()
             case "freeze" if process:
                 self.freeze(process)
-            case "freeze at a write" if process:
-                process.acts_to_freeze = chance.choice([0, 1, 2, 4, 8])
+            case "freeze at a rename" if process:
+                process.renames_to_freeze = chance.choice([0, 0, 1, 2, 4])
             case _:
                 self._pass(kind, chance.choice([0.05, 1.0, 4.0, 12.0, 24.0]) * chance.random())
 
