@@ -29,9 +29,10 @@ class Weather:
         self._kinds = chance.sample(KINDS, chance.choice([0, 1, 2, 3, 3, 4, 6]))
         self._mean_seconds = chance.choice([0.7, 2.0, 5.0])
         self._passing: list[asyncio.Task[None]] = []
+        self._frozen: list[asyncio.Task[None]] = []
 
     async def run(self, seconds: float) -> None:
-        """Make trouble for that long, then end all of it."""
+        """Make trouble for that long, then end all of it; sleepers wake in their own time."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while self._kinds:
@@ -43,7 +44,8 @@ class Weather:
         await asyncio.sleep(max(0.0, until - loop.time()))
         for task in self._passing:
             task.cancel()
-        for task in self._passing:
+        # Whoever is frozen sleeps its time out, or there would be no zombies in short worlds.
+        for task in (*self._passing, *self._frozen):
             await asyncio.wait([task])
 
     def _strike(self, kind: str) -> None:
@@ -86,7 +88,7 @@ class Weather:
         context = copy_context()
         context.run(OWNER.set, None)
         frozen = asyncio.get_running_loop().create_task(self._freeze(process), context=context)
-        self._passing.append(frozen)
+        self._frozen.append(frozen)
 
     async def _freeze(self, process: "Process") -> None:
         lease = self._machine.lease_seconds
