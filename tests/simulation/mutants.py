@@ -57,16 +57,6 @@ MUTANTS: Final = (
         ),
     ),
     Mutant(
-        "drop clerk and epoch from the WHERE of jobs",
-        (
-            (
-                "store/jobs.py",
-                "jobs.c.clerk == claim.worker,\n        jobs.c.clerk_epoch == claim.epoch,",
-                "",
-            ),
-        ),
-    ),
-    Mutant(
         "let no fence end a worker whose lease has run out",
         (
             (

@@ -72,13 +72,16 @@ class Weather:
                 process.stop.set()
             case "freeze" if process:
                 self.freeze(process)
-            case "freeze at a rename" if process:
-                process.renames_to_freeze = chance.choice([0, 0, 1, 2, 4])
+            case "freeze at a rename" if process := self._someone(
+                chance.choice(["clerk", "worker"])
+            ):
+                process.renames_to_freeze = chance.choice([0, 0, 0, 1, 2])
             case _:
                 self._pass(kind, chance.choice([0.05, 1.0, 4.0, 12.0, 24.0]) * chance.random())
 
-    def _someone(self) -> "Process | None":
-        running = [place.process for place in self._machine.places if place.process]
+    def _someone(self, role: str = "") -> "Process | None":
+        places = [place.process for place in self._machine.places if place.process]
+        running = [process for process in places if process.role.startswith(role)]
         return self._chance.choice(running) if running else None
 
     def _pass(self, kind: str, seconds: float, host: str = "") -> None:
@@ -92,7 +95,7 @@ class Weather:
 
     async def _freeze(self, process: "Process") -> None:
         lease = self._machine.lease_seconds
-        seconds = self._chance.choice([0.5, lease, 3 * lease]) * self._chance.uniform(0.5, 1.5)
+        seconds = self._chance.choice([0.5, 2 * lease, 3 * lease]) * self._chance.uniform(0.5, 1.5)
         process.freeze()
         try:
             await asyncio.sleep(seconds)
