@@ -96,15 +96,15 @@ def test_a_refused_input_is_shown_as_validate_would(server: ServiceProcess) -> N
 
 
 def test_an_existing_output_is_refused_before_anything_is_sent(server: ServiceProcess) -> None:
-    path = good_file(Path("in.jsonl"))
+    path = good_file(Path("never-sent.jsonl"))
     Path("out.jsonl").write_text("precious")
-    before = overnight("files", "list", "--json", "--base-url", server.base_url).out
     done = submit(server, path, "--output", "out.jsonl")
     assert done.code == 2
     assert done.err.startswith("error: out.jsonl exists already.\nhint: ")
     assert Path("out.jsonl").read_text() == "precious"
-    assert overnight("files", "list", "--json", "--base-url", server.base_url).out == before
+    assert path.name not in overnight("files", "list", "--base-url", server.base_url).out
     assert submit(server, path, "--output", "out.jsonl", "--overwrite").code == 0
+    assert path.name in overnight("files", "list", "--base-url", server.base_url).out
     assert len(ids_of(Path("out.jsonl"))) == 3
 
 
