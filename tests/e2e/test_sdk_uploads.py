@@ -49,4 +49,4 @@ def test_openai_uploads(server: ApiServer, source: Path, sdk: str) -> None:
     ended = run_script(sdk, SCRIPTS / "openai_uploads.py", server.base_url, str(source))
     seen = json.loads(ended.stdout.splitlines()[-1])
     assert len(set(seen["files"])) == 4
-    assert seen["refused"] == ["upload_cancelled", "pending"]
+    assert seen["refused"] == ["upload_cancelled", "pending", "0"]

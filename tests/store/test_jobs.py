@@ -177,7 +177,7 @@ def test_a_job_without_shards_has_nothing_to_wait_for(store: Store) -> None:
 def test_rejecting_keeps_the_faults(store: Store) -> None:
     store.do(jobs.create, new_job())
     faults = [Fault("invalid_json_line", "It is no JSON.", 3), Fault("empty_file", "Empty.")]
-    store.do(jobs.reject, claim_validation(store), faults, None, 1_100.0)
+    store.do(jobs.reject, claim_validation(store), faults, 1_100.0)
     job = store.do(jobs.get, "batch_a")
     assert (job.status, job.faults, job.failure) == (JobStatus.FAILED, tuple(faults), None)
     assert store.rows("SELECT why FROM job_log WHERE event = 'rejected'") == [("2 faults",)]
@@ -207,7 +207,7 @@ def test_a_clerk_declared_dead_can_not_write(store: Store) -> None:
     fresh = claim_validation(store, "clerk2")
     assert fresh.epoch > stale.epoch
     with pytest.raises(LeaseLost):
-        store.do(jobs.reject, stale, [], "late", 1_100.0)
+        store.do(jobs.reject, stale, [], 1_100.0)
     store.do(jobs.fence, fresh)
     assert store.do(jobs.get, "batch_a").status is JobStatus.VALIDATING
 
@@ -229,9 +229,9 @@ def test_a_clerk_can_not_write_under_a_claim_of_its_past(store: Store) -> None:
     present = claim_validation(store)
     assert not store.do(jobs.still_claimed, past)
     with pytest.raises(LeaseLost):
-        store.do(jobs.reject, past, [], "late", 1_100.0)
-    store.do(jobs.reject, present, [], "in time", 1_100.0)
-    assert store.do(jobs.get, "batch_a").failure == "in time"
+        store.do(jobs.reject, past, [], 1_100.0)
+    store.do(jobs.reject, present, [Fault("in_time", "It is.")], 1_100.0)
+    assert [fault.code for fault in store.do(jobs.get, "batch_a").faults] == ["in_time"]
 
 
 def test_publishing_waits_until_no_worker_holds_a_shard(store: Store) -> None:

@@ -110,7 +110,7 @@ class Intake:
     def _reject(self, faults: list[Fault]) -> None:
         self._close()
         self._rejected = True
-        self._verdict = lambda tx: jobs.reject(tx, self.claim, faults, None, self._clock.now())
+        self._verdict = lambda tx: jobs.reject(tx, self.claim, faults, self._clock.now())
 
     def _close(self) -> None:
         for file in (self._input, self._plan):

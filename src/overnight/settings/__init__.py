@@ -3,7 +3,8 @@
 A value is looked for in the flags of the command, then in the environment (`OVERNIGHT_…`), then
 in a TOML file, then in the model's defaults. The names are the same in all three; a group's
 member is spelt `OVERNIGHT_RETRY__ATTEMPTS_MAX` in the environment and `[retry] attempts_max` in
-TOML. Nothing else in the program reads the environment.
+TOML. Nothing else reads settings from the environment; the client commands read where their
+server is, and what draws asks for `TERM` and `NO_COLOR`.
 """
 
 from overnight.settings.loading import DEFAULT_CONFIG, ENVIRONMENT_PREFIX, Loaded, load

@@ -245,15 +245,13 @@ def accept(
         advance(tx, claim.job.id, JobEvent.ALL_SETTLED, now, "it has no requests")
 
 
-def reject(
-    tx: Connection, claim: JobClaim, faults: Sequence[Fault], failure: str | None, now: float
-) -> None:
-    """End the job before it began, with the faults of its lines or another reason.
+def reject(tx: Connection, claim: JobClaim, faults: Sequence[Fault], now: float) -> None:
+    """End the job before it began, with the faults of its input.
 
     Ends the claim. Raises `LeaseLost`.
     """
-    _write(tx, claim, {"faults": _to_json(faults), "failure": failure})
-    advance(tx, claim.job.id, JobEvent.REJECTED, now, failure or f"{len(faults)} faults")
+    _write(tx, claim, {"faults": _to_json(faults)})
+    advance(tx, claim.job.id, JobEvent.REJECTED, now, f"{len(faults)} faults")
 
 
 def publish(tx: Connection, claim: JobClaim, result: Published, now: float) -> None:
