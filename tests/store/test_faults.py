@@ -19,7 +19,7 @@ def test_a_fault_comes_back_as_it_was(store: Store) -> None:
     store.do(jobs.create, new_job())
     claim = store.do(jobs.claim_validation, "clerk1", 1_000.0)
     assert claim is not None
-    store.do(jobs.reject, claim, faults, None, 1_100.0)
+    store.do(jobs.reject, claim, faults, 1_100.0)
     assert store.do(jobs.get, "batch_a").faults == tuple(faults)
 
 

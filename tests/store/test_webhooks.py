@@ -94,7 +94,7 @@ def expire(store: Store) -> None:
 def reject(store: Store) -> None:
     claim = store.do(jobs.claim_validation, "c", 1.0)
     assert claim is not None
-    store.do(jobs.reject, claim, [], "no", 2_000.0)
+    store.do(jobs.reject, claim, [], 2_000.0)
 
 
 def complete(store: Store) -> None:
