@@ -11,7 +11,7 @@ UV_COMPILE = "$$uv" pip compile --quiet --universal --python-version 3.11 --gene
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check ruff types imports format reference screens lock bench clean \
-	demo-real test-real soak mutants
+	demo-real test-real soak mutants chaos
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-real: setup  ## before a real engine, killed half-way (ENGINE=vllm, … or 
 
 soak: setup  ## simulated machines that crash in every way (SECONDS=600, as long as you like)
 	@$(BIN)/python -m tests.simulation --seconds $(SECONDS)
+
+chaos: setup  ## real processes, really killed and frozen (SECONDS=3600, ARGS="--only kills")
+	@$(BIN)/python -m tests.chaos $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS)) $(ARGS)
 
 mutants: setup  ## break what keeps data safe, line by line, and see that soak would notice
 	@$(BIN)/python -m tests.simulation.mutants
