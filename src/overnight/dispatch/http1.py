@@ -44,7 +44,8 @@ class Target(msgspec.Struct, frozen=True):
     path: str
     authority: str
     tls: ssl.SSLContext | None = None
-    authorization: str | None = None
+    api_key: str | None = None
+    """Sent as a bearer token."""
     address: str | None = None
     """Connected to in place of `host`, which is not resolved then."""
 
@@ -78,7 +79,7 @@ class Target(msgspec.Struct, frozen=True):
             path=parts.path.rstrip("/"),
             authority=parts.netloc.rpartition("@")[2],
             tls=ssl.create_default_context() if secure else None,
-            authorization=f"Bearer {api_key}" if api_key else None,
+            api_key=api_key or None,
         )
 
     def post_head(self, path: str) -> bytes:
@@ -96,8 +97,8 @@ class Target(msgspec.Struct, frozen=True):
             "User-Agent: overnight",
             "Accept: application/json",
         ]
-        if self.authorization:
-            lines.append(f"Authorization: {self.authorization}")
+        if self.api_key:
+            lines.append(f"Authorization: Bearer {self.api_key}")
         return "".join(line + "\r\n" for line in lines).encode("latin-1")
 
 

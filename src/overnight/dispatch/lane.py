@@ -21,7 +21,7 @@ from overnight.dispatch.http1 import (
     Timeouts,
     open_connection,
 )
-from overnight.dispatch.reply import error_text, judge
+from overnight.dispatch.reply import error_text, judge, spellings, without
 from overnight.dispatch.shard import Request
 from overnight.domain.request import Failure, FailureKind, Outcome
 from overnight.seams import Connect
@@ -72,6 +72,8 @@ class Lane:
         """Outcomes so far."""
         self.pace = 0
         """Outcomes in the last tick."""
+        self.secrets = spellings(options.target.api_key or "")
+        """What no failure may tell: the job's owner is not the operator."""
         self._finished_before = 0
         self.slots: list[Slot] = []
         self.tasks: list[asyncio.Task[None]] = []
@@ -205,7 +207,7 @@ class Lane:
             self._go_without_list(answer)
             return None
         if answer.status == 429 or answer.status >= 500:
-            return _complaint(answer)
+            return self._complaint(answer)
         models: frozenset[str] = frozenset()
         if answer.status == 200:
             try:
@@ -217,6 +219,11 @@ class Lane:
         self.wake()
         return None
 
+    def _complaint(self, answer: Reply) -> str:
+        """What is wrong, to follow the upstream's name."""
+        said = error_text(without(self.secrets, answer))
+        return said.removeprefix("The upstream ").rstrip(".")
+
     def _go_without_list(self, answer: Reply) -> None:
         """Go by what is known; an upstream that never had a list may take every model."""
         now = self._loop.time()
@@ -225,7 +232,7 @@ class Lane:
             self.wake()
         else:
             self._serve(None)
-            self.health.doubted(_complaint(answer), now)
+            self.health.doubted(self._complaint(answer), now)
 
     def _serve(self, models: frozenset[str] | None) -> None:
         """Take requests for these models (None: any), unless they are configured."""
@@ -266,7 +273,10 @@ class Slot:
                 if type(answer) is Stale:
                     answer = await self._send_anew(message)
             self.request = None
-            finish(lane, request, judge(answer) if type(answer) is Reply else _failure(answer))
+            if type(answer) is Reply:
+                finish(lane, request, judge(answer, lane.secrets))
+            else:
+                finish(lane, request, _failure(answer))
 
     async def _send_anew(self, message: bytes) -> Answer:
         """Send on a new connection: there was none, or the server had closed it unread."""
@@ -282,11 +292,6 @@ class Slot:
         """End the exchange under way; its request comes back as a failure."""
         if self.connection is not None and self.request is not None:
             self.connection.end(ABORTED)
-
-
-def _complaint(answer: Reply) -> str:
-    """What is wrong, to follow the upstream's name."""
-    return error_text(answer).removeprefix("The upstream ").rstrip(".")
 
 
 def _failure(answer: Answer) -> Failure:

@@ -43,19 +43,44 @@ class _ErrorReply(msgspec.Struct, gc=False):
 _error: Final = msgspec.json.Decoder(_ErrorReply)
 
 
-def judge(reply: Reply) -> Success | Failure:
-    """Turn a reply into an outcome; pure."""
+_SECRET_CHARS_MIN: Final = 8
+"""Shorter keys, such as those of engines that ask for any, are words that replies may hold."""
+_HIDDEN: Final = b"***"
+
+
+def spellings(secret: str) -> tuple[bytes, ...]:
+    """How it may appear in a reply: as it is, or in JSON, in which some write / as \\/."""
+    if len(secret) < _SECRET_CHARS_MIN:
+        return ()
+    in_json = msgspec.json.encode(secret)[1:-1]
+    found = {secret.encode(), in_json, in_json.replace(b"/", rb"\/")}
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def without(secrets: tuple[bytes, ...], reply: Reply) -> Reply:
+    """The reply as it may be told to those who do not know the secrets.
+
+    Servers that refuse a request like to show what they were sent, the operator's key included.
+    """
+    body, request_id = reply.body, reply.request_id
+    for secret in secrets:
+        body, request_id = body.replace(secret, _HIDDEN), request_id.replace(secret, _HIDDEN)
+    return Reply(reply.status, body, request_id, reply.retry_after)
+
+
+def judge(reply: Reply, secrets: tuple[bytes, ...] = ()) -> Success | Failure:
+    """Turn a reply into an outcome; pure. A failure does not tell the `secrets`."""
     if not 200 <= reply.status < 300:
-        return _refusal(reply)
+        return _refusal(without(secrets, reply))
     body = reply.body
     try:
         usage = _metered.decode(body).usage
         # msgspec checks UTF-8 only in what it decodes.
         body.isascii() or str(body, "utf-8")
     except msgspec.ValidationError:
-        return _oddly_metered(reply)
+        return _oddly_metered(reply, secrets)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        return _bad(reply, str(error))
+        return _bad(without(secrets, reply), str(error))
     if 10 in body or 13 in body:
         body = on_one_line(body)
     request_id = request_token(reply.request_id)
@@ -81,13 +106,13 @@ def _refusal(reply: Reply) -> Failure:
     )
 
 
-def _oddly_metered(reply: Reply) -> Success | Failure:
+def _oddly_metered(reply: Reply, secrets: tuple[bytes, ...]) -> Success | Failure:
     """An object whose `usage` is not as usual is still an answer; it counts no tokens."""
     try:
         _object.decode(reply.body)
         str(reply.body, "utf-8")
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        return _bad(reply, str(error))
+        return _bad(without(secrets, reply), str(error))
     return Success(reply.status, request_token(reply.request_id), on_one_line(reply.body))
 
 
