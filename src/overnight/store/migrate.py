@@ -1,5 +1,6 @@
 """Bring a database file to the schema of this program; the only module that imports Alembic."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,6 +22,10 @@ def migrate(path: Path) -> None:
     Raises `ConfigurationError` when a newer program has written it, `Unavailable` and `Corrupt`
     as `Database` does.
     """
+    # SQLite gives its write-ahead log the mode of the file itself. Why it can not be made, if it
+    # can not, SQLite says better.
+    with suppress(OSError):
+        path.touch(0o600)
     engine = open_engine(path)
     try:
         writer = engine.execution_options(begin="IMMEDIATE")

@@ -20,6 +20,10 @@ BACKOFF_MAX_SECONDS: Final = 30.0
 STEADY_SECONDS: Final = 60.0
 """A child that ran this long was well; the next wait is the first one again."""
 
+OWNER_ONLY: Final = 0o077
+"""The umask of children: what they put into the data folder is for nobody else, even where the
+folder itself was made by somebody who let others in."""
+
 _REMEMBERED_MAX: Final = 8
 """Dead incarnations a new one is told of. Older ones' leases have lapsed anyhow."""
 
@@ -73,6 +77,7 @@ class Place:
                 stdin=subprocess.DEVNULL,
                 pass_fds=passed,
                 process_group=0,
+                umask=OWNER_ONLY,
             )
         except OSError:
             self._close_pipe()

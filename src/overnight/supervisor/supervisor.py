@@ -211,7 +211,8 @@ class Supervisor:
         run = {"url": self._settings.base_url, "pid": os.getpid(), "pids": self.children()}
         new = self._run_file.with_suffix(".new")
         try:
-            new.write_text(json.dumps(run) + "\n")
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(json.dumps(run) + "\n")
             new.replace(self._run_file)
         except OSError as error:
             self._say(f"{self._run_file} can not be written: {error.strerror}")
