@@ -7,14 +7,12 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from overnight.api.faults import fault_reply
+from overnight.api.links import STORAGE_PREFIX
 from overnight.domain.address import is_loopback
 from overnight.domain.errors import Forbidden, OvernightError, Unauthenticated
 from overnight.service.keyring import LOCAL, Caller, Keyring
 
 _PROBES: Final = frozenset({"/healthz", "/readyz"})
-_SIGNED_PREFIX: Final = "/storage/"
-"""These URLs are their own right: the clients send no key with them."""
-
 _REMEDY: Final = "`overnight keys create NAME` on the server makes one."
 
 
@@ -51,7 +49,8 @@ class Authentication:
             if self._loopback_only:
                 _demand_loopback(scope.get("client"), headers)
             return LOCAL
-        if scope["path"].startswith(_SIGNED_PREFIX):
+        # The link is a right of its own: the clients send no key with it.
+        if scope["path"].startswith(STORAGE_PREFIX):
             return None
         key = _presented_key(headers)
         if key is None:
@@ -70,7 +69,8 @@ def _presented_key(headers: Headers) -> str | None:
 def _demand_loopback(peer: tuple[str, int] | None, headers: Headers) -> None:
     """A web page reaches this port through its visitor's browser, under its own host name or
     as a foreign origin; neither is let in."""
-    if peer is not None and not is_loopback(peer[0]):
+    # The server does not know the peer of a connection that was reset before it was taken.
+    if peer is None or not is_loopback(peer[0]):
         raise Forbidden(
             f"While the server has no API key it serves its own machine only; {_REMEDY}"
         )

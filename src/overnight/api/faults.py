@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
 
+from overnight.api.links import STORAGE_PREFIX
 from overnight.domain import errors
 
 _log = structlog.get_logger()
@@ -80,7 +81,8 @@ async def _on_our_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.OvernightError)  # noqa: S101  registered for nothing else
     reply = fault_reply(error)
     if reply.status_code >= 500:
-        _log.error("could not answer", method=request.method, path=_path(request), why=str(error))
+        path = _path_to_log(request)
+        _log.error("could not answer", method=request.method, path=path, why=str(error))
     return reply
 
 
@@ -105,6 +107,12 @@ def _path(request: Request) -> str:
     """As it was asked for, before it got its dialect's place."""
     path: str = request.scope.get("state", {}).get("asked_path", request.url.path)
     return path[:_PATH_TOLD_MAX]
+
+
+def _path_to_log(request: Request) -> str:
+    """Whoever reads the log must not be able to use a link that was sent."""
+    path = _path(request)
+    return f"{STORAGE_PREFIX}…" if path.startswith(STORAGE_PREFIX) else path
 
 
 def _methods(request: Request) -> list[str]:

@@ -253,11 +253,14 @@ def checked_base_url(url: str) -> str:
         # The URL is not repeated here, for what it holds is a secret.
         raise ValueError("the URL holds a user or password; give an api_key instead")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        is_bare = url and ":/" not in url and not url.endswith(":")
-        wanted = f"http://{url}" if is_bare else "http://127.0.0.1:8000/v1"
-        raise ValueError(f"'{url}' is no http(s) URL; write it like {wanted}")
+        # What stands before an @ would be a secret here too.
+        shown = url.rpartition("@")[2]
+        is_bare = shown and ":/" not in shown and not shown.endswith(":")
+        wanted = f"http://{shown}" if is_bare else "http://127.0.0.1:8000/v1"
+        raise ValueError(f"'{shown}' is no http(s) URL; write it like {wanted}")
     if parts.query or parts.fragment:
-        raise ValueError(f"'{url}' has a query or fragment; a base URL ends with its path")
+        base = url.partition("?")[0].partition("#")[0]
+        raise ValueError(f"'{base}' has a query or fragment behind it; a base ends with its path")
     if not _is_plain(url):
         raise ValueError("a URL can only be printable ASCII without spaces; encode the rest")
     try:
