@@ -17,7 +17,7 @@ ROUND_SECONDS_MAX = 240.0
 """A round that has not ended by then hangs, on however slow a machine."""
 
 
-class NotHere(Exception):
+class NotHere(Exception):  # noqa: N818  nothing went wrong
     """This machine can not play the scenario; the message says what it lacks."""
 
 
@@ -31,7 +31,7 @@ class Tally:
     requests: int = 0
     """Lines of all jobs."""
     sent_again: int = 0
-    """Sendings of a request whose success had been answered before."""
+    """Sendings of a request that had been sent before, and not been answered with a failure."""
     missing: int = 0
     twice: int = 0
 
@@ -95,7 +95,7 @@ def play(scenario: Scenario, seed: int) -> Outcome:
             scenario.play(Round(seed, folder, random.Random(seed), outcome.tally))
     except NotHere as lack:
         outcome.not_here = str(lack)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  whatever it is, it is the verdict
         outcome.failure = what_broke(error)
         outcome.log = log.read_text(errors="replace").splitlines()
         outcome.kept = folder

@@ -78,7 +78,7 @@ def _notes(row: Row) -> list[str]:
 def _wrapped(faults: Counter[str]) -> list[str]:
     lines = [""]
     for kind, count in sorted(faults.items()):
-        piece = f"{count:,} × {kind}"
+        piece = f"{kind} {count:,}"
         if lines[-1] and len(lines[-1]) + len(piece) > 70:
             lines[-1] += ","
             lines.append("")

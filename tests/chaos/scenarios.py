@@ -4,7 +4,7 @@ from importlib import import_module
 
 from chaos.frame import Scenario
 
-MODULES: tuple[str, ...] = ()
+MODULES: tuple[str, ...] = ("kills",)
 """Each has `SCENARIOS`, a tuple of `Scenario`."""
 
 

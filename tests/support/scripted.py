@@ -6,8 +6,9 @@
 
 The script holds one list of steps per request, in the order in which requests arrive over all
 connections; the last one serves every later request too. It may also be a function of the request.
-A step is bytes to write as they are, `Pause`, `Wait`, `HANG`, `CLOSE` or `RESET`; after the last
-step the connection is read again, so a reply that should end the connection needs a `CLOSE`.
+A step is bytes to write as they are, `Pause`, `Wait`, `Note`, `HANG`, `CLOSE` or `RESET`; after
+the last step the connection is read again, so a reply that should end the connection needs a
+`CLOSE`.
 """
 
 import asyncio
@@ -48,7 +49,14 @@ class Wait:
     event: asyncio.Event
 
 
-Step = bytes | Pause | Wait | End
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Call this once all before it is written."""
+
+    call: Callable[[], None]
+
+
+Step = bytes | Pause | Wait | Note | End
 Steps = Sequence[Step]
 
 
@@ -157,6 +165,8 @@ async def _play(steps: Steps, writer: asyncio.StreamWriter) -> bool:
                 await asyncio.sleep(seconds)
             case Wait(event):
                 await event.wait()
+            case Note(call):
+                call()
             case End.HANG:
                 await asyncio.Event().wait()
             case End.CLOSE:
