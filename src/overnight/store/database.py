@@ -55,6 +55,8 @@ def open_engine(path: Path) -> Engine:
         URL.create("sqlite", database=str(path)),
         poolclass=StaticPool,
         connect_args={"isolation_level": None},
+        # Errors end up in logs, and among the values are the secrets of webhooks.
+        hide_parameters=True,
     )
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
