@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ class ServiceProcess:
     data_dir: Path
     arguments: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    errors: Path | None = None
+    """Where standard error goes, if not to the test's own."""
     process: subprocess.Popen[bytes] | None = None
     start_seconds: float = 0.0
     """What the latest start took, which measures the machine."""
@@ -37,7 +39,10 @@ class ServiceProcess:
         command = [sys.executable, "-m", "overnight", "serve", "--json", "--port", "0"]
         command += ["--data-dir", str(self.data_dir), *self.arguments]
         environment = os.environ | self.environment
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+        with self.errors.open("ab") if self.errors else nullcontext() as errors:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=errors, env=environment
+            )
         wait_for(self._is_up, what="the start")
         wait_for(lambda: self.client.status_of("/readyz") == 200, what="being ready")
         self.start_seconds = time.monotonic() - started
