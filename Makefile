@@ -11,7 +11,7 @@ UV_COMPILE = "$$uv" pip compile --quiet --universal --python-version 3.11 --gene
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check ruff types imports format reference screens lock bench clean \
-	demo-real test-real soak mutants chaos
+	demo-real test-real soak mutants fuzz chaos
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ soak: setup  ## simulated machines that crash in every way (SECONDS=600, as long
 
 chaos: setup  ## real processes, really killed and frozen (SECONDS=3600, ARGS="--only kills")
 	@$(BIN)/python -m tests.chaos $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS)) $(ARGS)
+
+fuzz: setup  ## bytes made up until they break a rule (SECONDS=600 for each of the parsers)
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 mutants: setup  ## break what keeps data safe, line by line, and see that soak would notice
 	@$(BIN)/python -m tests.simulation.mutants
