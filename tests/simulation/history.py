@@ -7,6 +7,7 @@ down in `violations`, and ends the run.
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -14,6 +15,7 @@ from sqlalchemy import Connection
 from xxhash import xxh3_64_hexdigest
 
 from overnight.dispatch.segment import segment_path
+from overnight.domain.file import FileStatus
 from overnight.domain.job import TERMINAL, TRANSITIONS, JobStatus
 from overnight.domain.plan import RECORD
 from simulation.process import Process
@@ -43,10 +45,23 @@ class JobRow(NamedTuple):
     failed: int
     output: str | None
     errors: str | None
+    input: str
 
     @property
     def lasting(self) -> tuple[object, ...]:
         return self.status, *self[3:]
+
+
+class FileRow(NamedTuple):
+    status: str
+    bytes: int
+    sha256: str | None
+    deleted_at: float | None
+
+    @property
+    def is_readable(self) -> bool:
+        """For its user, it is there and has its bytes."""
+        return self.deleted_at is None and self.status == FileStatus.READY
 
 
 class ShardRow(NamedTuple):
@@ -63,26 +78,34 @@ class Rows:
     jobs: dict[str, JobRow]
     shards: dict[tuple[str, int], ShardRow]
     workers: dict[str, float]
+    files: dict[str, FileRow]
 
     @classmethod
     def read(cls, tx: Connection) -> "Rows":
         ask = tx.connection.driver_connection.execute  # type: ignore[union-attr]
         jobs = ask(
             "SELECT id, status, clerk, clerk_epoch, total, succeeded, failed, output_file_id,"
-            " error_file_id FROM jobs ORDER BY id"
+            " error_file_id, input_file_id FROM jobs ORDER BY id"
         )
         shards = ask(
             "SELECT job_id, ordinal, worker, epoch, requests, first_record, segment_epoch,"
             " segment_bytes FROM shards ORDER BY job_id, ordinal"
         )
+        files = ask("SELECT id, status, bytes, sha256, deleted_at FROM files ORDER BY id")
         return cls(
             {row[0]: JobRow(JobStatus(row[1]), *row[2:]) for row in jobs},
             {(row[0], row[1]): ShardRow(*row[2:]) for row in shards},
             dict(ask("SELECT id, until FROM workers ORDER BY id")),
+            {row[0]: FileRow(*row[1:]) for row in files},
         )
 
+    def reader_of(self, file_id: str) -> str | None:
+        """A job that has not ended and is made of this file."""
+        live = (id for id, job in self.jobs.items() if job.status not in TERMINAL)
+        return next((id for id in live if self.jobs[id].input == file_id), None)
+
     def __str__(self) -> str:
-        return f"{self.jobs} {self.shards} {self.workers}"
+        return f"{self.jobs} {self.shards} {self.workers} {self.files}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +123,7 @@ class Reply:
 class History:
     machine: "Machine"
     commits: int = 0
-    latest: Rows = field(default_factory=lambda: Rows({}, {}, {}))
+    latest: Rows = field(default_factory=lambda: Rows({}, {}, {}, {}))
     """As the last commit left them."""
     violations: list[str] = field(default_factory=list)
     sent: dict[int, list[tuple[float, Process]]] = field(default_factory=lambda: defaultdict(list))
@@ -132,10 +155,13 @@ class History:
         self.machine.trace(reply.to, f"hears {reply.status} {digest} for {number}")
         self.replies[number].append(reply)
 
-    def renames(self, process: Process, path: Path) -> None:
+    def renames(self, process: Process, path: Path, target: Path) -> None:
         data = self.machine.disk.files.get(path)
         if isinstance(data, Written) and data.safe_bytes < len(data):
             self.broke(f"{process} renames {path}, {data.safe_bytes} of {len(data)} bytes safe")
+        row = self._row_of(target)
+        if row is not None and row.is_readable and row.sha256 and not _is_of(row, data):
+            self.broke(f"{process} puts other bytes in the place of {target}")
 
     def removes(self, process: Process, path: Path) -> None:
         """What a job is made of goes after its end, not before it."""
@@ -143,6 +169,13 @@ class History:
         row = self.latest.jobs.get(folder.name)
         if path.suffix != ".draft" and row is not None and row.status not in TERMINAL:
             self.broke(f"{process} removes {path} of a job that is {row.status.value}")
+        file = self._row_of(path)
+        if file is not None and file.deleted_at is None:
+            self.broke(f"{process} removes {path}, and nobody had deleted the file")
+
+    def _row_of(self, path: Path) -> FileRow | None:
+        is_file = path.parent == self.machine.blobs.file_path("any").parent
+        return self.latest.files.get(path.name) if is_file else None
 
     def lives(self, process: Process) -> None:
         """Looked at now and then: one whose lease has run out has to end by itself."""
@@ -156,7 +189,8 @@ class History:
         """Run a transaction of `process` and hold what it did against the rules."""
         connection = tx.connection.driver_connection
         assert connection is not None
-        before, changes = Rows.read(tx), connection.total_changes
+        # Nobody commits but through here.
+        before, changes = self.latest, connection.total_changes
         result = work(tx)
         if connection.total_changes != changes:
             after = self.latest = Rows.read(tx)
@@ -170,7 +204,18 @@ class History:
             for key, shard in before.shards.items():
                 if key in after.shards and after.shards[key] != shard:
                     self._check_shard(process, key, shard, after.shards[key], after)
+            for file_id, file in after.files.items():
+                if before.files.get(file_id) != file:
+                    self._check_file(process, file_id, file, before)
         return result
+
+    def _check_file(self, process: Process, file_id: str, new: FileRow, before: Rows) -> None:
+        safe = self.machine.disk.safe(self.machine.blobs.file_path(file_id))
+        if new.is_readable and not _is_of(new, safe):
+            self.broke(f"{process} says that {file_id} is there: {new}, and it is not safe")
+        reader = before.reader_of(file_id)
+        if new.deleted_at is not None and reader is not None:
+            self.broke(f"{process} deletes {file_id}, which {reader} reads")
 
     def _check_lease(self, process: Process, before: Rows, after: Rows) -> None:
         for gone in before.workers.keys() - after.workers.keys():
@@ -253,6 +298,14 @@ class History:
         safe = len(self.machine.disk.safe(path) or b"")
         if safe < (new.segment_bytes or 0):
             self.broke(f"{name} is settled with {new.segment_bytes} bytes, {safe} of them safe")
+
+
+def _is_of(row: FileRow, data: bytes | bytearray | None) -> bool:
+    return (
+        data is not None
+        and len(data) == row.bytes
+        and (row.sha256 is None or sha256(data).hexdigest() == row.sha256)
+    )
 
 
 def _files(row: JobRow) -> list[str]:

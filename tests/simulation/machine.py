@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection, Engine
@@ -25,35 +25,38 @@ from overnight.dispatch.dispatcher import DispatchOptions
 from overnight.dispatch.http1 import Target, Timeouts
 from overnight.dispatch.lane import LaneOptions
 from overnight.domain import plan
-from overnight.domain.errors import Conflict, LeaseLost, NotFound, Unavailable
-from overnight.domain.file import FileStatus
-from overnight.domain.job import TERMINAL, Job, JobEvent
+from overnight.domain.errors import NotFound
+from overnight.domain.job import TERMINAL, Job
 from overnight.domain.request import LineRules
 from overnight.domain.retry import RetryPolicy
-from overnight.service.clerk import Clerk, ClerkOptions
+from overnight.service import incoming, janitor, joining
+from overnight.service.clerk import ClerkOptions
 from overnight.service.intake import IntakeOptions
-from overnight.service.worker import Worker, WorkerOptions
-from overnight.store import files, jobs, lanes, workers
+from overnight.service.worker import WorkerOptions
+from overnight.store import jobs, lanes
 from overnight.store.blobs import Blobs
 from overnight.store.database import open_engine
 from overnight.store.lanes import LaneSpec
 from overnight.store.tables import metadata
+from simulation.front import Front
 from simulation.history import History
+from simulation.place import Place
 from simulation.process import EPOCH, Process, ProcessDatabase
 from simulation.upstream import ScriptedUpstream
+from simulation.users import User
 from simulation.verdict import judge
 from simulation.weather import Weather
-from simulation.workload import MODELS, NUMBERS_PER_JOB, Order, orders
+from simulation.workload import MODELS, NUMBERS_PER_JOB, Order, orders, parcels
 from support.fake_network import FakeNetwork
 from support.memory_disk import MemoryDisk
-from support.store import new_file, new_job
 from support.virtual_time import ProcessLoop
 
 SHARD_REQUESTS: Final = 12
-"""So that a small job has several shards."""
 PATIENCE_SECONDS: Final = 400.0
 """How long, once all trouble is over, jobs may take to end."""
 GRACE_SECONDS: Final = 3.0
+TIDY_AFTER_SECONDS: Final = 48 * 3_600.0
+"""By then everything has expired that can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,68 +99,6 @@ class Network(FakeNetwork):
             upstream.forget(process)
 
 
-class Place:
-    """Where one process after another does the same work, as the supervisor keeps it."""
-
-    def __init__(self, machine: "Machine", role: str, number: int) -> None:
-        self.process: Process | None = None
-        self._machine = machine
-        self._role = role
-        self._number = number
-        self._generation = 0
-        self._dead: list[str] = []
-
-    async def keep(self) -> None:
-        machine = self._machine
-        while not machine.closing:
-            self._generation += 1
-            name = f"{self._role}{self._number}.{self._generation}"
-            process = self.process = Process(machine, self._role, name)
-            machine.trace(process, "starts")
-            machine.disturb("start", 0.0)
-            task = process.start(lambda process=process: self._live(process))
-            await asyncio.wait([task])
-            self.process = None
-            self._bury(process, None if task.cancelled() else task.exception())
-            if not machine.closing:
-                await asyncio.sleep(machine.chance.uniform(0.05, 1.5))
-
-    async def _live(self, process: Process) -> None:
-        machine = self._machine
-        database = ProcessDatabase(process)
-        if self._dead and machine.chance.random() < 0.7:
-            # Otherwise as on another machine: the lease has to run out.
-            gone, self._dead = self._dead, []
-            await database.write(lambda tx: workers.reclaim(tx, gone, process.now()))
-        parts = (process.id, database, machine.blobs, process.seams)
-        if self._role == "clerk":
-            clerk = Clerk(*parts, machine.clerk_options)
-            await clerk.run(process.stop)
-        else:
-            await Worker(*parts, machine.worker_options).run(process.stop)
-        await database.close()
-
-    def _bury(self, process: Process, error: BaseException | None) -> None:
-        machine, was_alive = self._machine, process.alive
-        self._dead.append(process.id)
-        machine.deaths += 1
-        if not was_alive:
-            return
-        process.gone()
-        machine.trace(process, f"ends {error!r}")
-        if error is None:
-            if process.stopped_at is None:
-                machine.history.broke(f"{process} ended and nobody had asked it to")
-            elif process.open_files:
-                machine.history.broke(f"{process} leaves {process.open_files} files open")
-        elif isinstance(error, LeaseLost | Unavailable):
-            machine.history.counts[f"ended by itself: {type(error).__name__}"] += 1
-        elif isinstance(error, OSError) and machine.recently("failing syncs"):
-            machine.history.counts["ended by itself: sync failed"] += 1
-        else:
-            machine.history.broke(f"{process} died of {error!r}")
-
-
 class Machine:
     def __init__(self, seed: int, show: Callable[[str], None] | None = None) -> None:
         self.seed = seed
@@ -181,7 +122,9 @@ class Machine:
         self.hosts = [f"gpu{n}" for n in range(self.chance.randint(1, 3))]
         self._make_upstreams()
         self._options()
-        self.places = [Place(self, "clerk", n) for n in range(self.chance.choice([1, 2]))]
+        self.parcels = parcels(self.chance, self.trouble_seconds)
+        self.places = [Place(self, "api", 0)]
+        self.places += [Place(self, "clerk", n) for n in range(self.chance.choice([1, 2]))]
         self.places += [Place(self, "worker", n) for n in range(self.chance.randint(1, 3))]
         self.weather = Weather(self, self.chance)
         self.deaths = 0
@@ -189,8 +132,9 @@ class Machine:
         """Files there were when all was done, before the last power loss."""
         self._calm_since = 0.0
         self._latest: dict[str, float] = {}
-        self.api = Process(self, "api", "api")
-        self.database = ProcessDatabase(self.api)
+        self.front: Front | None = None
+        """What users reach; it may be that of a process that is gone."""
+        self.database = ProcessDatabase(Process(self, "observer", "observer"))
 
     def _make_upstreams(self) -> None:
         for host in self.hosts:
@@ -258,12 +202,12 @@ class Machine:
         await self.database.write(lambda tx: lanes.sync(tx, self._specs()))
         keeping = [asyncio.ensure_future(place.keep()) for place in self.places]
         watching = asyncio.ensure_future(self._watch())
-        asking = [asyncio.ensure_future(self._ask(order)) for order in self.orders]
+        users = [User(self, order.parcel).order(order) for order in self.orders]
+        users += [User(self, parcel).store() for parcel in self.parcels]
+        using = asyncio.gather(*users)
         await self.weather.run(self.trouble_seconds)
         self._heal()
-        for task in asking:
-            await task
-        ended = await self._wait_for_the_end()
+        ended = await self._wait_for_the_end(using)
         await self._close(keeping)
         watching.cancel()
         self.left = set(self.disk.files)
@@ -287,45 +231,6 @@ class Machine:
     def _specs(self) -> list[LaneSpec]:
         return [LaneSpec(url, 0) for url in self.worker_options.upstreams]
 
-    async def _ask(self, order: Order) -> None:
-        """Be a user: submit a job, and perhaps cancel it."""
-        await asyncio.sleep(order.at)
-        now = self.wall()
-        order.deadline = now + order.window_seconds
-        self.disk.files[self.blobs.file_path(order.file_id)] = bytearray(order.data)
-        file = new_file(order.file_id, bytes=len(order.data), created_at=now,
-                        status=FileStatus.READY)  # fmt: skip
-        job = new_job(
-            order.job_id,
-            input_file_id=order.file_id,
-            input_bytes=len(order.data),
-            line_rules="together",
-            created_at=now,
-            deadline=order.deadline,
-        )
-
-        def write(tx: Connection) -> None:
-            files.add(tx, file)
-            jobs.create(tx, job)
-
-        await self._insist(write)
-        if order.cancel_at is not None:
-            await asyncio.sleep(max(0.0, order.cancel_at - self.loop.time()))
-            order.cancelled = True
-            with suppress(Conflict):
-                await self._insist(
-                    lambda tx: jobs.advance(
-                        tx, order.job_id, JobEvent.CANCEL_REQUESTED, self.wall()
-                    )
-                )
-
-    async def _insist(self, work: Callable[[Connection], object]) -> None:
-        while True:
-            with suppress(Unavailable):
-                await self.database.write(work)
-                return
-            await asyncio.sleep(0.2)
-
     def _heal(self) -> None:
         self.trace(None, "all is well from here on")
         self.healed = True
@@ -334,9 +239,15 @@ class Machine:
                 place.process.acts_left = place.process.turns_left = None
                 place.process.renames_to_freeze = None
 
-    async def _wait_for_the_end(self) -> list[Job]:
+    async def _wait_for_the_end(self, using: "asyncio.Future[Any]") -> list[Job]:
         """All jobs as they ended, or are when patience has."""
         until = self.loop.time() + PATIENCE_SECONDS
+        await asyncio.wait([using], timeout=PATIENCE_SECONDS)
+        if using.done():
+            using.result()
+        else:
+            self.history.broke("users still wait for answers")
+            using.cancel()
         while True:
             found = await self.database.read(self._jobs)
             is_over = all(job.status in TERMINAL for job in found)
@@ -352,18 +263,18 @@ class Machine:
         return found
 
     async def _close(self, keeping: list["asyncio.Task[None]"]) -> None:
-        """Stop everybody; then let a fresh clerk tidy up what the dead left lying."""
-        self.closing = True
+        """Stop everybody; two days later let fresh processes tidy up what the dead left lying."""
         await self._stop_all(keeping)
-        self.closing = False
-        tidy = Place(self, "clerk", 9)
-        self.places = [tidy]
-        kept = asyncio.ensure_future(tidy.keep())
-        await asyncio.sleep(3.0)
-        self.closing = True
-        await self._stop_all([kept])
+        self.clock_skew += TIDY_AFTER_SECONDS
+        for seconds in (5.0, 1.0):
+            self.places = [Place(self, "api", 9), Place(self, "clerk", 9)]
+            self.closing = False
+            kept = [asyncio.ensure_future(place.keep()) for place in self.places]
+            await asyncio.sleep(seconds)
+            await self._stop_all(kept)
 
     async def _stop_all(self, keeping: list["asyncio.Task[None]"]) -> None:
+        self.closing = True
         for place in self.places:
             if place.process is not None:
                 place.process.stopped_at = self.loop.time()
@@ -394,18 +305,30 @@ def _empty_database() -> Engine:
     return engine
 
 
+_SMALLER: Final = (
+    # So that a small job has several shards, and a small file several writes and syncs.
+    (plan, "_SHARD_RECORDS_BYTES_MAX", SHARD_REQUESTS * plan.RECORD.size),
+    (incoming, "_WRITE_BYTES", 200),
+    (incoming, "_SYNC_BYTES", 500),
+    (joining, "_BLOCK_BYTES", 300),
+    (joining, "_SYNC_BYTES", 500),
+    (janitor, "PURGE_SECONDS", 3.0),
+    (janitor, "BYTES_OUTLIVE_ROWS_SECONDS", 1.0),
+)
+
+
 def simulate(seed: int, show: Callable[[str], None] | None = None) -> Report:
     """Run one world to its end."""
     structlog.configure(processors=[_drop])
-    usual, plan._SHARD_RECORDS_BYTES_MAX = (  # type: ignore[misc]
-        plan._SHARD_RECORDS_BYTES_MAX,
-        SHARD_REQUESTS * plan.RECORD.size,
-    )
+    usual = [(module, name, getattr(module, name)) for module, name, _ in _SMALLER]
     try:
+        for module, name, value in _SMALLER:
+            setattr(module, name, value)
         with asyncio.Runner(loop_factory=ProcessLoop) as runner:
             return runner.run(_simulate(seed, show))
     finally:
-        plan._SHARD_RECORDS_BYTES_MAX = usual  # type: ignore[misc]
+        for module, name, value in usual:
+            setattr(module, name, value)
         structlog.reset_defaults()
 
 

@@ -9,10 +9,10 @@ import asyncio
 import random
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import copy_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import Connection
 from xxhash import xxh3_64_hexdigest
@@ -60,7 +60,7 @@ class Process:
         self._chance = random.Random(f"{machine.seed}/{identity}")
         self._frozen_at: float | None = None
         self._held: list[asyncio.Handle] = []
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: dict[asyncio.Task[Any], None] = {}
 
     def __str__(self) -> str:
         return self.id
@@ -81,12 +81,13 @@ class Process:
 
     # Life
 
-    def start(self, work: Callable[[], object]) -> "asyncio.Task[None]":
-        """Run `work()` as this process."""
+    def spawn(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Run `work` as this process, until it ends or the process does."""
         context = copy_context()
         context.run(OWNER.set, self)
-        self._task = self.machine.loop.create_task(work(), context=context)
-        return self._task
+        task = self.machine.loop.create_task(work, context=context)
+        self._tasks[task] = None
+        return task
 
     def die(self, how: str) -> None:
         """As by kill -9."""
@@ -95,8 +96,8 @@ class Process:
             self.machine.history.counts["processes killed"] += 1
             self.gone()
             self.thaw()
-            if self._task is not None:
-                self._task.cancel()
+            for task in self._tasks:
+                task.cancel()
 
     def gone(self) -> None:
         """It has ended, by itself or not; its connections end with it."""
@@ -260,7 +261,7 @@ class ProcessDisk:
 
     def publish(self, source: Path, target: Path) -> None:
         what = f"rename {source} to {target}"
-        self._process.machine.history.renames(self._process, source)
+        self._process.machine.history.renames(self._process, source, target)
         self._process.act(what, lambda: self._disk.publish(source, target))
 
     def remove(self, path: Path) -> None:

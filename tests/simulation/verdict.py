@@ -37,18 +37,44 @@ def judge(machine: "Machine", ended: list[Job]) -> None:
     history.counts["sendings"] += sum(len(sent) for sent in history.sent.values())
     history.counts["repeats"] += sum(max(0, len(sent) - 1) for sent in history.sent.values())
     _judge_disk(machine, ended)
+    _judge_uploads(machine)
+    _judge_wishes(machine)
 
 
 def _judge_disk(machine: "Machine", ended: list[Job]) -> None:
-    blobs = machine.blobs
-    wanted = {blobs.file_path(order.file_id) for order in machine.orders}
-    for job in ended:
-        ids = (job.output_file_id, job.error_file_id)
-        wanted |= {blobs.file_path(file_id) for file_id in ids if file_id is not None}
+    """Nothing is there that no row speaks of, nor lacks what one does."""
+    blobs, rows = machine.blobs, machine.history.latest
+    wanted = {blobs.file_path(file_id) for file_id in rows.files}
     evidence = {blobs.job_folder(job.id) for job in ended if is_evidence(job)}
     for path in sorted(machine.left):
-        if path not in wanted and not evidence & {*path.parents}:
+        if path in wanted or evidence & {*path.parents}:
+            continue
+        if path.parent == blobs.file_path("any").parent:
+            machine.history.counts["orphans of files"] += 1
+        else:
             machine.history.broke(f"{path} is left behind")
+    for file_id, row in rows.files.items():
+        path = blobs.file_path(file_id)
+        if row.is_readable and path not in machine.disk.files:
+            machine.history.broke(f"{file_id} is not there: {row}")
+        if row.deleted_at is not None and path in machine.left:
+            machine.history.counts["orphans of files"] += 1
+
+
+def _judge_uploads(machine: "Machine") -> None:
+    """What users were told is stored is what they sent, unless they had it deleted."""
+    for parcel in (*machine.parcels, *(order.parcel for order in machine.orders)):
+        if parcel.file_id is not None:
+            data = machine.disk.files.get(machine.blobs.file_path(parcel.file_id))
+            if data != parcel.data and not (data is None and parcel.may_be_gone):
+                found = "not there" if data is None else f"not what was sent: {data[:80]!r}"
+                machine.history.broke(f"{parcel.name}, stored as {parcel.file_id}, is {found}")
+
+
+def _judge_wishes(machine: "Machine") -> None:
+    """Each wish made one job, however often it was sent."""
+    for job_id in machine.history.latest.jobs.keys() - {order.job_id for order in machine.orders}:
+        machine.history.broke(f"{job_id} is nobody's job")
 
 
 class _Examination:

@@ -1,4 +1,4 @@
-"""What a simulated world is asked to do: jobs drawn from the seed."""
+"""What a simulated world is asked to do: files and jobs drawn from the seed."""
 
 import json
 import random
@@ -10,6 +10,27 @@ NUMBERS_PER_JOB: Final = 10_000
 """The `n` of a body tells the job and the line."""
 
 _ODD_IDS: Final = ('a"b', "\\", "ü", "日本", "\u2028", " ", "\x7f", "😀", "\t", '{"id":1}')
+
+
+WAYS: Final = ("whole", "link", "parts", "numbered")
+"""To upload: in one request, by a signed link, in parts ordered at the end, in numbered parts."""
+
+
+@dataclass(eq=False)
+class Parcel:
+    """A file as its user means to upload it."""
+
+    name: str
+    at: float
+    data: bytes
+    way: str
+    fate: str
+    """`keep`; `delete` some time after; `abandon` half-way; `cancel`, perhaps too late."""
+    lifetime_seconds: int | None = None
+    file_id: str | None = None
+    """Once the user was told."""
+    may_be_gone: bool = False
+    """It was deleted, or somebody has tried to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +47,15 @@ class Order:
     """A job as it is wished for. Times are seconds after the start of the run."""
 
     index: int
-    at: float
-    data: bytes
+    parcel: Parcel
     asked: list[Asked]
     faulty_lines: list[int]
     window_seconds: float
     cancel_at: float | None
-    deadline: float = 0.0
-    """Wall time; known once it is submitted."""
+    delete_input_at: float | None
+    job_id: str = ""
+    deadline: float = float("inf")
+    """Wall time; like the id, known once its user was told."""
     cancelled: bool = False
     """Somebody has tried to cancel it."""
     by_line: dict[int, Asked] = field(default_factory=dict)
@@ -41,13 +63,21 @@ class Order:
     def __post_init__(self) -> None:
         self.by_line = {asked.line_number: asked for asked in self.asked}
 
-    @property
-    def job_id(self) -> str:
-        return f"batch_{self.index:04x}"
 
-    @property
-    def file_id(self) -> str:
-        return f"file-{self.index:04x}"
+def parcels(chance: random.Random, until: float) -> list[Parcel]:
+    """Some files that no job is made of."""
+    fates = ("keep", "delete", "abandon", "cancel")
+    return [
+        Parcel(
+            name=f"stray{number}",
+            at=chance.uniform(0.0, until),
+            data=chance.randbytes(chance.choice([1, 40, 300, 2_000])),
+            way=chance.choice(WAYS),
+            fate=chance.choice(fates),
+            lifetime_seconds=chance.choice([None, None, 3]),
+        )
+        for number in range(chance.choice([0, 0, 1, 2, 4]))
+    ]
 
 
 def orders(chance: random.Random, until: float) -> list[Order]:
@@ -69,14 +99,22 @@ def _order(chance: random.Random, index: int, until: float) -> Order:
         place = chance.randrange(count)
         faulty = [asked[place].line_number]
         lines[faulty[0] - 1] = chance.choice([b"{}", b"{", b"3 4", b'{"custom_id":"x","body":3}'])
-    return Order(
-        index=index,
+    parcel = Parcel(
+        name=f"order{index}",
         at=chance.uniform(0.0, until / 2),
         data=b"\n".join(lines) + b"\n" * chance.randint(0, 1),
+        way=chance.choice(WAYS),
+        fate="keep",
+        lifetime_seconds=chance.choice([None, None, None, 2]),
+    )
+    return Order(
+        index=index,
+        parcel=parcel,
         asked=asked,
         faulty_lines=faulty,
         window_seconds=chance.uniform(2.0, 40.0) if chance.random() < 0.25 else 86_400.0,
         cancel_at=chance.uniform(0.0, until) if chance.random() < 0.25 else None,
+        delete_input_at=chance.uniform(0.0, until) if chance.random() < 0.25 else None,
     )
 
 
