@@ -4,7 +4,7 @@ from importlib import import_module
 
 from chaos.frame import Scenario
 
-MODULES: tuple[str, ...] = ("kills",)
+MODULES: tuple[str, ...] = ("kills", "freezes", "rivals")
 """Each has `SCENARIOS`, a tuple of `Scenario`."""
 
 
