@@ -18,7 +18,10 @@ def lane_options(upstream: UpstreamSettings, settings: Settings) -> LaneOptions:
         max_in_flight=max(1, upstream.max_in_flight // upstream.lanes),
         models=frozenset(upstream.models) or None,
         timeouts=Timeouts(
-            timeouts.connect_seconds, timeouts.first_byte_seconds, timeouts.idle_seconds
+            timeouts.connect_seconds,
+            timeouts.first_byte_seconds,
+            timeouts.idle_seconds,
+            timeouts.reply_seconds,
         ),
         reply_bytes_max=settings.limits.reply_bytes_max,
     )

@@ -288,12 +288,32 @@ def test_the_right_key_ends_it() -> None:
     assert health.spotless
 
 
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308, 405])
+def test_a_url_that_is_not_the_api_pauses_it(code: int) -> None:
+    health = Health()
+    assert fail(health, status(code)) is UNCHARGED
+    assert f"answers {code}" in health.reason
+    assert fail(proven(), status(code)) is CHARGED
+
+
+def test_a_web_page_in_place_of_answers_is_about_the_url() -> None:
+    page = Failure(FailureKind.BAD_REPLY, "?", 200, None, b"\n<!doctype html>")
+    health = Health()
+    assert fail(health, page) is UNCHARGED
+    assert health.reason == "answers with a web page: check its URL"
+    assert fail(proven(), page) is CHARGED
+
+
+def test_an_upstream_that_does_not_speak_http_is_out_from_the_third_time_on() -> None:
+    health = proven()
+    assert fails(health, NOT_HTTP, 3) == [CHARGED, CHARGED, UNCHARGED]
+    assert "HTTP/1.1" in health.reason
+
+
 # The request's own
 
 
-@pytest.mark.parametrize(
-    "failure", [status(400), status(413), status(422), status(500), TIMEOUT, NOT_HTTP]
-)
+@pytest.mark.parametrize("failure", [status(400), status(413), status(422), status(500), TIMEOUT])
 def test_everything_else_is_charged_and_pauses_nothing(failure: Failure) -> None:
     health = proven()
     assert set(fails(health, failure, 50)) == {CHARGED}

@@ -77,7 +77,7 @@ def test_the_request_arrives_as_it_was_meant() -> None:
         assert request.headers["host"] == f"127.0.0.1:{upstream.port}"
         assert request.headers["authorization"] == "Bearer sk-1"
         assert request.headers["content-type"] == "application/json"
-        assert "accept-encoding" not in request.headers
+        assert request.headers["accept-encoding"] == "identity"
 
     on_one_connection([reply()], use)
 

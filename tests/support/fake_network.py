@@ -189,6 +189,9 @@ class _Pipe(asyncio.Transport):
         elif raw.close:
             self.lose()
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def abort(self) -> None:
         self.lose()
 

@@ -114,6 +114,9 @@ class _Pipe(asyncio.Transport):
             if not self._lost:
                 self._protocol.data_received(data[start : start + _PIECE_BYTES])
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def abort(self) -> None:
         self._lose()
 

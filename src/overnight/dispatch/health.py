@@ -8,7 +8,7 @@ paused, one probe at a time is sent, and what fails because of the pause costs n
 from enum import Enum
 from typing import Final
 
-from overnight.dispatch.reply import names_model
+from overnight.dispatch.complaint import is_page, names_model
 from overnight.domain.request import Failure, FailureKind
 
 PROBE_FIRST_SECONDS: Final = 1.0
@@ -21,7 +21,8 @@ BAD_REPLIES_IN_A_ROW: Final = 3
 REPLIES_REMEMBERED: Final = 20
 
 _DOWN: Final = frozenset({502, 503, 504})
-_MISCONFIGURED: Final = frozenset({401, 403, 404})
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_MISCONFIGURED: Final = frozenset({401, 403, 404, 405}) | _REDIRECTS
 
 
 class Verdict(Enum):
@@ -102,11 +103,10 @@ class Health:
         if failure.kind is FailureKind.CONNECT:
             self._knock_again(failure.detail, now, probe)
             return Verdict.UNCHARGED
-        if failure.kind is FailureKind.RESET or failure.status in _DOWN:
+        if failure.status in _DOWN or _came_to_nothing(failure):
             return self._outage(failure, now, probe)
         if self._misconfigured(failure):
-            remedy = "whether it has the endpoint" if failure.status == 404 else "key"
-            self._pause(f"answers {failure.status}: check its URL and {remedy}", now, probe)
+            self._pause(_misconfiguration(failure), now, probe)
             return Verdict.UNCHARGED
         # Any other reply, even an error, shows that something answers there.
         self._bad_in_row = 0
@@ -140,7 +140,9 @@ class Health:
         self._unreachable = False
 
     def _misconfigured(self, failure: Failure) -> bool:
-        if failure.status not in _MISCONFIGURED or (failure.status == 404 and names_model(failure)):
+        if failure.status not in _MISCONFIGURED and not is_page(failure):
+            return False
+        if failure.status == 404 and names_model(failure):
             return False
         return not self.proven or self.failures_in_row >= REPLIES_REMEMBERED
 
@@ -148,7 +150,12 @@ class Health:
         self._bad_in_row += 1
         if self.paused_until is None and self._bad_in_row < BAD_REPLIES_IN_A_ROW:
             return Verdict.CHARGED
-        what = f"answers {failure.status}" if failure.status else "closes connections"
+        if failure.status:
+            what = f"answers {failure.status}"
+        elif failure.kind is FailureKind.BAD_REPLY:
+            what = "does not answer in HTTP/1.1: check its URL"
+        else:
+            what = "closes connections"
         self._pause(what, now, probe)
         return Verdict.UNCHARGED
 
@@ -181,3 +188,21 @@ class Health:
         self.paused_until = max(self.paused_until or 0.0, self._rest_until)
         self._unreachable = False
         self.reason = f"answers {failure.status} and asks for {failure.retry_after_seconds:g} s"
+
+
+def _came_to_nothing(failure: Failure) -> bool:
+    """Was the reply cut short, or no HTTP at all?"""
+    return failure.kind is FailureKind.RESET or (
+        failure.kind is FailureKind.BAD_REPLY and not failure.status
+    )
+
+
+def _misconfiguration(failure: Failure) -> str:
+    status = failure.status
+    if status in (401, 403):
+        return f"answers {status}: check its URL and key"
+    if status in _REDIRECTS:
+        return f"answers {status}, a redirect: give it the URL that it points to"
+    if is_page(failure):
+        return "answers with a web page: check its URL"
+    return f"answers {status}: check its URL and whether it has the endpoint"

@@ -1,8 +1,8 @@
 """An HTTP/1.1 client connection that sends one request at a time, over and over.
 
 It knows what RFC 9112 demands of a client: chunked bodies, bodies that end with the connection,
-1xx replies, HTTP/1.0, `Connection: close`. It does not follow redirects, asks for no content
-coding and keeps no cookies.
+1xx replies, HTTP/1.0, `Connection: close`. It does not follow redirects, refuses content coding
+and keeps no cookies.
 
 There is no task, timer or lock per request: the caller awaits one future, deadlines are a field
 that `sweep` looks at for all connections together.
@@ -21,9 +21,14 @@ from overnight.domain.request import Failure, FailureKind
 from overnight.seams import Connect
 
 HEAD_BYTES_MAX: Final = 64 * 1024
+"""Of headers, and of anything else without a byte of the body in it: chunk extensions, trailers."""
 _NAMED: Final = frozenset(
-    len(name) for name in (b"x-request-id", b"content-length", b"retry-after", b"transfer-encoding")
-)
+    len(name)
+    for name in (
+        b"x-request-id", b"content-length", b"retry-after", b"transfer-encoding",
+        b"content-encoding",
+    )
+)  # fmt: skip
 """Lengths of the header names we read, so that all others cost one look."""
 
 
@@ -33,6 +38,8 @@ class Timeouts(msgspec.Struct, frozen=True):
     """From sending a request to the first byte of its reply: a long answer is thought out first."""
     idle_seconds: float = 60.0
     """Between two pieces of one reply."""
+    reply_seconds: float = 600.0
+    """After `first_byte_seconds`, for all the rest of a reply, however steadily it drips."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -96,6 +103,8 @@ class Target(msgspec.Struct, frozen=True):
             f"Host: {self.authority}",
             "User-Agent: overnight",
             "Accept: application/json",
+            # Without this line a server may compress as it likes (RFC 9110 §12.5.3).
+            "Accept-Encoding: identity",
         ]
         if self.api_key:
             lines.append(f"Authorization: Bearer {self.api_key}")
@@ -107,12 +116,14 @@ def _is_plain(text: str) -> bool:
 
 
 class Reply(msgspec.Struct, gc=False):
-    """A whole reply. `request_id` and `retry_after` are header values as they came."""
+    """A whole reply. `request_id`, `retry_after` and `coding` are header values as they came."""
 
     status: int
     body: bytes
     request_id: bytes
     retry_after: bytes
+    coding: bytes = b""
+    """Of the body, which is never decoded."""
 
 
 class Stale(msgspec.Struct, frozen=True):
@@ -126,19 +137,21 @@ class Connection(asyncio.Protocol):
     """One connection; `send` may be called again once its future has a result."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_deadline", "_framed", "_head_bytes", "_headers_done",
-        "_idle_seconds", "_interim", "_loop", "_more", "_parser", "_reply_bytes_max", "_request_id",
-        "_retry_after", "_transport", "_used", "_waiter", "closed",
+        "_answer_by", "_body", "_body_bytes", "_body_bytes_before", "_coding", "_deadline",
+        "_framed", "_headers_done", "_interim", "_loop", "_more", "_overhead_bytes", "_parser",
+        "_reply_bytes_max", "_request_id", "_retry_after", "_timeouts", "_transport", "_used",
+        "_waiter", "closed",
     )  # fmt: skip
 
-    def __init__(self, idle_seconds: float, reply_bytes_max: int) -> None:
+    def __init__(self, timeouts: Timeouts, reply_bytes_max: int) -> None:
         self._loop = asyncio.get_running_loop()
-        self._idle_seconds = idle_seconds
+        self._timeouts = timeouts
         self._reply_bytes_max = reply_bytes_max
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Answer] | None = None
         self._deadline = 0.0
+        self._body_bytes_before = self._overhead_bytes = 0
         self._used = False
         self.closed = True
         self._clear()
@@ -147,12 +160,13 @@ class Connection(asyncio.Protocol):
         self._body = b""
         self._more: list[bytes] | None = None
         self._body_bytes = 0
-        self._head_bytes = 0
+        self._answer_by = 0.0
         self._headers_done = False
         self._framed = False
         self._interim = False
         self._request_id = b""
         self._retry_after = b""
+        self._coding = b""
 
     def send(self, request: bytes, first_byte_seconds: float) -> asyncio.Future[Answer]:
         """Write a whole request; the future yields what came of it and never raises."""
@@ -168,7 +182,7 @@ class Connection(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """End the exchange if its time is up; `now` is the loop's time."""
         if self._waiter is not None and now > self._deadline:
-            part = "the rest of the reply" if self._head_bytes else "the reply"
+            part = "the rest of the reply" if self._answer_by else "the reply"
             self.end(Failure(FailureKind.TIMEOUT, f"The upstream did not send {part} in time."))
 
     def end(self, answer: Answer) -> None:
@@ -197,28 +211,46 @@ class Connection(asyncio.Protocol):
             # Nothing was asked: a server that says goodbye (408), or nonsense.
             self.end(Stale())
             return
-        if not self._headers_done:
-            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self.end(_bad_reply("The upstream switched to another protocol."))
             return
         except httptools.HttpParserError as error:
-            self.end(_bad_reply(f"The upstream's reply is not HTTP/1.1: {error}."))
+            self.end(_bad_reply(f"The upstream does not answer in HTTP/1.1: {error}."))
             return
         if self._waiter is not None:
-            self._check_unfinished()
+            self._check_unfinished(len(data))
 
-    def _check_unfinished(self) -> None:
+    def _check_unfinished(self, size: int) -> None:
+        """See to time and room after a piece of that many bytes that did not end the reply."""
+        if not self._answer_by:
+            self._answer_by = self._deadline
+            self._body_bytes_before = self._overhead_bytes = 0
         if self._headers_done or not self._interim:
+            timeouts = self._timeouts
+            self._deadline = min(
+                self._loop.time() + timeouts.idle_seconds, self._answer_by + timeouts.reply_seconds
+            )
+        else:
             # «102 Processing» is no answer: after it, the time for the first byte still runs.
-            self._deadline = self._loop.time() + self._idle_seconds
-        if not self._headers_done and self._head_bytes > HEAD_BYTES_MAX:
-            self.end(_bad_reply(f"The reply's headers exceed {HEAD_BYTES_MAX:,} bytes."))
+            self._deadline = self._answer_by
+        self._overhead_bytes += size
+        if self._body_bytes > self._body_bytes_before:
+            self._body_bytes_before = self._body_bytes
+            self._overhead_bytes = 0
+        if self._overhead_bytes > HEAD_BYTES_MAX:
+            self.end(
+                _bad_reply(
+                    f"The upstream sent over {HEAD_BYTES_MAX:,} bytes of headers or trailers."
+                )
+            )
         elif self._body_bytes > self._reply_bytes_max:
-            limit = f"The reply exceeds {self._reply_bytes_max:,} bytes."
-            self.end(Failure(FailureKind.TOO_LARGE, limit))
+            self.end(self._too_large())
+
+    def _too_large(self) -> Failure:
+        limit = f"The upstream answered with more than {self._reply_bytes_max:,} bytes."
+        return Failure(FailureKind.TOO_LARGE, limit)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
@@ -227,10 +259,10 @@ class Connection(asyncio.Protocol):
         if self._headers_done and not self._framed and exc is None:
             # RFC 9112 §6.3 rule 8: without a length, the body ends with the connection.
             self._finish()
-        elif self._used and not self._head_bytes:
+        elif self._used and not self._answer_by:
             self._settle(Stale())
         else:
-            part = "within its reply" if self._head_bytes else "without a reply"
+            part = "within its reply" if self._answer_by else "without a reply"
             self._settle(Failure(FailureKind.RESET, f"The upstream closed the connection {part}."))
 
     # httptools callbacks
@@ -249,9 +281,13 @@ class Connection(asyncio.Protocol):
                 self._framed = True
             elif name == b"retry-after":
                 self._retry_after = value
+            elif name == b"content-encoding":
+                self._coding = value
 
     def on_headers_complete(self) -> None:
         self._headers_done = True
+        if self._parser.get_status_code() < 100:
+            self.end(_bad_reply("The status of the reply is none that HTTP has."))
 
     def on_body(self, data: bytes) -> None:
         # Nearly always the body comes in one piece.
@@ -265,25 +301,33 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._parser.get_status_code() < 200:
-            received = self._head_bytes
+            answer_by = self._answer_by
             self._clear()
-            self._head_bytes = received
+            self._answer_by = answer_by
             self._interim = True
         elif self._waiter is not None:
-            keep = self._parser.should_keep_alive()
+            keep = self._parser.should_keep_alive() and self._all_sent()
             self._finish()
             if not keep:
                 self.end(Stale())
 
+    def _all_sent(self) -> bool:
+        """A server that answered before it was told all may take the rest for a new request."""
+        return self._transport is not None and not self._transport.get_write_buffer_size()
+
     def _finish(self) -> None:
         waiter = self._waiter
         if waiter is None:
+            return
+        if self._body_bytes > self._reply_bytes_max:
+            self.end(self._too_large())
             return
         reply = Reply(
             self._parser.get_status_code(),
             self._body if self._more is None else b"".join(self._more),
             self._request_id,
             self._retry_after,
+            self._coding,
         )
         self._used = True
         self._waiter = None
@@ -300,7 +344,7 @@ async def open_connection(
     target: Target, connect: Connect, timeouts: Timeouts, reply_bytes_max: int
 ) -> Connection | Failure:
     """Connect to a target; what goes wrong is a `Failure` that says it in a few words."""
-    connection = Connection(timeouts.idle_seconds, reply_bytes_max)
+    connection = Connection(timeouts, reply_bytes_max)
     try:
         async with asyncio.timeout(timeouts.connect_seconds):
             host = target.address or target.host
@@ -312,6 +356,8 @@ async def open_connection(
         )
     except ConnectionRefusedError:
         return Failure(FailureKind.CONNECT, "refuses connections")
+    except ssl.SSLCertVerificationError as error:
+        return Failure(FailureKind.CONNECT, f"fails TLS: {error.verify_message.rstrip('.')}")
     except ssl.SSLError as error:
         return Failure(FailureKind.CONNECT, f"fails TLS: {error.reason or error}")
     except OSError as error:

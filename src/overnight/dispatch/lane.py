@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from overnight.dispatch.complaint import error_text
 from overnight.dispatch.feed import Feed
 from overnight.dispatch.health import Health
 from overnight.dispatch.http1 import (
@@ -21,7 +22,7 @@ from overnight.dispatch.http1 import (
     Timeouts,
     open_connection,
 )
-from overnight.dispatch.reply import error_text, judge, spellings, without
+from overnight.dispatch.reply import judge, spellings, without
 from overnight.dispatch.shard import Request
 from overnight.domain.request import Failure, FailureKind, Outcome
 from overnight.seams import Connect
@@ -200,7 +201,7 @@ class Lane:
 
     def _learn_models(self, answer: Answer) -> str | None:
         if not isinstance(answer, Reply):
-            return answer.detail if isinstance(answer, Failure) else "closes connections"
+            return _problem(answer.detail) if isinstance(answer, Failure) else "closes connections"
         if answer.status in (401, 403):
             return f"answers {answer.status}: check its URL and key"
         if answer.status in _CAN_NOT_LIST:
@@ -220,9 +221,7 @@ class Lane:
         return None
 
     def _complaint(self, answer: Reply) -> str:
-        """What is wrong, to follow the upstream's name."""
-        said = error_text(without(self.secrets, answer))
-        return said.removeprefix("The upstream ").rstrip(".")
+        return _problem(error_text(without(self.secrets, answer)))
 
     def _go_without_list(self, answer: Reply) -> None:
         """Go by what is known; an upstream that never had a list may take every model."""
@@ -292,6 +291,11 @@ class Slot:
         """End the exchange under way; its request comes back as a failure."""
         if self.connection is not None and self.request is not None:
             self.connection.end(ABORTED)
+
+
+def _problem(sentence: str) -> str:
+    """What is wrong, to follow the upstream's name: «closed the connection without a reply»."""
+    return sentence.removeprefix("The upstream ").rstrip(".")
 
 
 def _failure(answer: Answer) -> Failure:

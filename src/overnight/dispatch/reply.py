@@ -3,10 +3,12 @@
 The reply's syntax is checked by decoding its `usage`; its bytes are then embedded as they came.
 """
 
+import codecs
 from typing import Annotated, Final
 
 import msgspec
 
+from overnight.dispatch.complaint import UNREADABLE, error_text, looks, own_message
 from overnight.dispatch.http1 import Reply
 from overnight.domain.request import Failure, FailureKind, Success
 from overnight.domain.result_line import on_one_line, request_token
@@ -24,23 +26,14 @@ class _Usage(msgspec.Struct, gc=False):
 
 class _Metered(msgspec.Struct, gc=False):
     usage: _Usage | None = None
+    error: object = None
 
 
 _metered: Final = msgspec.json.Decoder(_Metered)
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class _Error(msgspec.Struct, gc=False):
-    message: str | None = None
-    code: str | int | None = None
-
-
-class _ErrorReply(msgspec.Struct, gc=False):
-    error: _Error | str | None = None
-    message: str | None = None
-
-
-_error: Final = msgspec.json.Decoder(_ErrorReply)
+_NO_ERROR: Final = frozenset({b"null", b"false", b"0", b'""', b"{}", b"[]"})
 
 
 _SECRET_CHARS_MIN: Final = 8
@@ -65,7 +58,7 @@ def without(secrets: tuple[bytes, ...], reply: Reply) -> Reply:
     body, request_id = reply.body, reply.request_id
     for secret in secrets:
         body, request_id = body.replace(secret, _HIDDEN), request_id.replace(secret, _HIDDEN)
-    return Reply(reply.status, body, request_id, reply.retry_after)
+    return Reply(reply.status, body, request_id, reply.retry_after, reply.coding)
 
 
 def judge(reply: Reply, secrets: tuple[bytes, ...] = ()) -> Success | Failure:
@@ -74,16 +67,19 @@ def judge(reply: Reply, secrets: tuple[bytes, ...] = ()) -> Success | Failure:
         return _refusal(without(secrets, reply))
     body = reply.body
     try:
-        usage = _metered.decode(body).usage
+        read = _metered.decode(body)
         # msgspec checks UTF-8 only in what it decodes.
         body.isascii() or str(body, "utf-8")
     except msgspec.ValidationError:
         return _oddly_metered(reply, secrets)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        return _bad(without(secrets, reply), str(error))
+    except UNREADABLE as problem:
+        return _unreadable(reply, secrets, str(problem))
+    if read.error:
+        return _error_inside(without(secrets, reply))
     if 10 in body or 13 in body:
         body = on_one_line(body)
     request_id = request_token(reply.request_id)
+    usage = read.usage
     if usage is None:
         return Success(reply.status, request_id, body)
     return Success(
@@ -109,45 +105,39 @@ def _refusal(reply: Reply) -> Failure:
 def _oddly_metered(reply: Reply, secrets: tuple[bytes, ...]) -> Success | Failure:
     """An object whose `usage` is not as usual is still an answer; it counts no tokens."""
     try:
-        _object.decode(reply.body)
+        error = _object.decode(reply.body).get("error")
         str(reply.body, "utf-8")
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        return _bad(without(secrets, reply), str(error))
+    except UNREADABLE as problem:
+        return _unreadable(reply, secrets, str(problem))
+    if error is not None and bytes(error) not in _NO_ERROR:
+        return _error_inside(without(secrets, reply))
     return Success(reply.status, request_token(reply.request_id), on_one_line(reply.body))
 
 
-def _bad(reply: Reply, why: str) -> Failure:
+def _unreadable(reply: Reply, secrets: tuple[bytes, ...], why: str) -> Success | Failure:
+    """Tell what came instead of a JSON object; a byte order mark before one is let pass."""
+    if reply.body.startswith(codecs.BOM_UTF8):
+        # RFC 8259 §8.1: none may be sent, yet one may be ignored.
+        body = reply.body.removeprefix(codecs.BOM_UTF8)
+        return judge(msgspec.structs.replace(reply, body=body), secrets)
+    reply = without(secrets, reply)
+    return _bad(reply, f"{looks(reply) or f'a body that is not a JSON object: {why}'}.")
+
+
+def _error_inside(reply: Reply) -> Failure:
+    """Some gateways say with status 200 that their engine failed."""
+    said = own_message(reply.body)
+    return _bad(reply, f"an error inside: {said}" if said else "an error inside.")
+
+
+def _bad(reply: Reply, what: str) -> Failure:
     return Failure(
         FailureKind.BAD_REPLY,
-        f"The upstream answered {reply.status} with a body that is not a JSON object: {why}.",
+        f"The upstream answered {reply.status} with {what}",
         reply.status,
         request_token(reply.request_id),
         reply.body,
     )
-
-
-def error_text(reply: Reply) -> str:
-    """One sentence about an error reply: the upstream's own message where it sent one."""
-    try:
-        said = _error.decode(reply.body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        said = _ErrorReply()
-    inner = said.error.message if isinstance(said.error, _Error) else said.error
-    text = inner or said.message
-    return f"The upstream answered {reply.status}{': ' + text[:500] if text else '.'}"
-
-
-def names_model(failure: Failure) -> bool:
-    """Is a 404 about the model in the request, rather than about the URL?"""
-    try:
-        said = _error.decode(failure.body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return False
-    if isinstance(said.error, _Error):
-        text = f"{said.error.code or ''} {said.error.message or ''}"
-    else:
-        text = said.error or said.message or ""
-    return "model" in text.lower()
 
 
 def retry_after_seconds(value: bytes) -> float | None:

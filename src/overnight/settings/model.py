@@ -128,6 +128,8 @@ class TimeoutSettings(_Frozen):
     """From the sending of a request to the first byte of its reply: queueing and generation."""
     idle_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     """Between two pieces of one reply."""
+    reply_seconds: float = Field(default=600.0, gt=0, allow_inf_nan=False)
+    """After `first_byte_seconds`, for all the rest of a reply, however steadily it drips."""
 
 
 class WebhookSettings(_Frozen):

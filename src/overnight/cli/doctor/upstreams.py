@@ -9,8 +9,9 @@ from typing import Final
 
 from overnight.cli.doctor.finding import Finding, fail, ok, warn
 from overnight.cli.probe import base_with_v1, get, headers_for, model_names, post, reason
+from overnight.dispatch.complaint import names_model
 from overnight.dispatch.http1 import Reply
-from overnight.dispatch.reply import judge, names_model
+from overnight.dispatch.reply import judge
 from overnight.domain.request import Failure, FailureKind
 from overnight.settings import UpstreamSettings
 
