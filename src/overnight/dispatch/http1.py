@@ -241,9 +241,7 @@ class Connection(asyncio.Protocol):
             self._overhead_bytes = 0
         if self._overhead_bytes > HEAD_BYTES_MAX:
             self.end(
-                _bad_reply(
-                    f"The upstream sent over {HEAD_BYTES_MAX:,} bytes of headers or trailers."
-                )
+                _bad_reply(f"The upstream sent {HEAD_BYTES_MAX:,} bytes of headers or trailers.")
             )
         elif self._body_bytes > self._reply_bytes_max:
             self.end(self._too_large())
