@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,33 @@ def test_a_join_goes_on_wherever_its_process_died(tmp_path: Path, torn: bool) ->
         while await die_after(world, writes):
             writes += 1
         assert writes > 2 * len(PARTS)
+
+    in_world(tmp_path, test)
+
+
+def test_a_join_goes_on_whichever_parts_a_power_loss_brings_back(tmp_path: Path) -> None:
+    """A part is removed once what it held is synced; that it is removed is not."""
+
+    async def die_joined(world: ServiceWorld, places: tuple[int, ...]) -> None:
+        """Die before the rename, when all parts are gone; find those at `places` again."""
+        uploads = service(world)
+        upload = await announce(uploads)
+        part_ids = [await add(uploads, upload, data) for data in PARTS]
+        paths = [world.blobs.part_path(upload.id, part_ids[place]) for place in places]
+        back = {path: world.disk.files[path] for path in paths}
+        world.disk.writes_left = 1 + 1 + 2 * (len(PARTS) - 1)
+        with pytest.raises(Died):
+            await complete(uploads, upload, part_ids)
+        world.disk.writes_left = None
+        assert world.disk.list_folder(world.blobs.upload_folder(upload.id)) == ["joined"]
+        world.disk.files.update(back)
+        file = await complete(service(world), upload, part_ids)
+        assert bytes(world.disk.files[world.blobs.file_path(file.id)]) == WHOLE
+
+    async def test(world: ServiceWorld) -> None:
+        for count in range(len(PARTS)):
+            for places in combinations(range(1, len(PARTS)), count):
+                await die_joined(world, places)
 
     in_world(tmp_path, test)
 

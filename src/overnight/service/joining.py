@@ -1,8 +1,8 @@
 """Makes one file of an upload's parts, on no more disk than they take already.
 
 The first part becomes the file and the others are appended to it, each removed once what it held is
-durable there. As they go in order, the parts that are left tell how far a join came that broke
-off, so it can be gone on with after a crash.
+durable there. As they go in order, the last that is gone tells how far a join came that broke off,
+so it can be gone on with after a crash.
 """
 
 import hashlib
@@ -117,12 +117,13 @@ class Joining:
         return done
 
     def _joined(self, upload: Upload, parts: Sequence[Part]) -> int:
-        """How many parts have gone into the file: the first ones, as they go in order."""
+        """How many parts have gone into the file: all up to the last that is gone.
+
+        They go in order, but a power loss may bring any of them back: removing is not synced.
+        """
         there = set(self._disk.list_folder(self._blobs.upload_folder(upload.id)))
-        done = sum(part.id not in there for part in parts)
-        if any(part.id in there for part in parts[:done]):
-            raise Corrupt(f"Parts of {upload.id} are missing.")
-        return done
+        gone = (place for place, part in enumerate(parts, 1) if part.id not in there)
+        return max(gone, default=0)
 
     def _go_on(self, joined: Path, length: int) -> AppendFile:
         if self._size(joined) < length:
