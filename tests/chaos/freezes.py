@@ -1,15 +1,12 @@
 """SIGSTOP for longer than a lease, and SIGCONT: a zombie that believes to be alive."""
 
 import signal
-import sqlite3
 import time
-from contextlib import closing
-from pathlib import Path
 
 from chaos.frame import Round, Scenario, send_signal
 from chaos.stage import Stage, stage
 from chaos.user import order
-from overnight.node import DATABASE_NAME
+from chaos.verdict import leases_held
 from support.polling import is_alive, wait_for
 
 LEASE_SECONDS = 3
@@ -53,13 +50,6 @@ def freeze(here: Stage, role: str, seconds: float, game: Round) -> None:
     # Within its lease it lost nothing, and nothing may be sent again.
     if long and role == "worker":
         here.troubles.spans.append((began, time.monotonic()))
-
-
-def leases_held(data_dir: Path) -> int:
-    with closing(sqlite3.connect(data_dir / DATABASE_NAME)) as database:
-        query = "select count(*) from workers where until > ?"
-        count: int = database.execute(query, (time.time(),)).fetchone()[0]
-        return count
 
 
 SCENARIOS = (Scenario("freezes", play, seconds=35, in_tests=True),)

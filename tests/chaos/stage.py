@@ -38,12 +38,16 @@ class Stage:
 
 @contextmanager
 def stage(
-    game: Round, orders: list[list[Order]], *arguments: str, **settings: object
+    game: Round,
+    orders: list[list[Order]],
+    *arguments: str,
+    recorder: Recorder | None = None,
+    **settings: object,
 ) -> Iterator[Stage]:
     """One user for each list of orders, all started. The port is the same after a restart."""
     inputs = game.folder / "users"
     inputs.mkdir()
-    recorder = Recorder(game.seed, error_rate=game.chance.choice((0, 0, 0.01)))
+    recorder = recorder or Recorder(game.seed, error_rate=game.chance.choice((0, 0, 0.01)))
     port = free_port()
     flags = ("--port", str(port), "--max-in-flight", str(IN_FLIGHT), *arguments)
     with (

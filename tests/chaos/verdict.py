@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
@@ -111,3 +112,11 @@ def check_at_rest(data_dir: Path, orders: Sequence[Order]) -> None:
         made = database.execute("select count(*) from jobs").fetchone()[0]
     assert not any(held.values()), f"claims are left: {held}"
     assert made == len(orders), f"{made} jobs were made of {len(orders)} orders"
+
+
+def leases_held(data_dir: Path) -> int:
+    """By processes that are at work; who is only starting has none."""
+    with closing(sqlite3.connect(data_dir / DATABASE_NAME)) as database:
+        query = "select count(*) from workers where until > ?"
+        count: int = database.execute(query, (time.time(),)).fetchone()[0]
+        return count
