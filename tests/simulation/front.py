@@ -10,6 +10,8 @@ from overnight.service.files import Files, FilesOptions
 from overnight.service.jobs import Jobs
 from overnight.service.part_uploads import PartUploads
 from overnight.service.submission import JobsOptions
+from overnight.service.webhooks.courier import Courier
+from overnight.service.webhooks.endpoints import Webhooks
 from simulation.process import Process, ProcessDatabase
 from support.memory_disk import Died
 
@@ -43,6 +45,8 @@ class Front:
         parts = (database, self._machine.blobs, process.seams, _FILES)
         self.files = Files(*parts)
         self.parts = PartUploads(*parts)
+        courier = Courier(process.seams, self._machine.clerk_options.deliverer.courier)
+        self.webhooks = Webhooks(database, process.seams, courier, endpoints_max=9)
         self._requests: dict[asyncio.Task[Any], None] = {}
         self._is_open = False
 

@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Engine
 from overnight.dispatch.dispatcher import DispatchOptions
 from overnight.dispatch.http1 import Target, Timeouts
 from overnight.dispatch.lane import LaneOptions
-from overnight.domain import plan
+from overnight.domain import plan, webhook
 from overnight.domain.errors import NotFound
 from overnight.domain.job import TERMINAL, Job
 from overnight.domain.request import LineRules
@@ -32,6 +32,8 @@ from overnight.domain.retry import RetryPolicy
 from overnight.service import incoming, janitor, joining
 from overnight.service.clerk import ClerkOptions
 from overnight.service.intake import IntakeOptions
+from overnight.service.webhooks.courier import CourierOptions
+from overnight.service.webhooks.deliverer import DelivererOptions
 from overnight.service.worker import WorkerOptions
 from overnight.store import jobs, lanes
 from overnight.store.blobs import Blobs
@@ -42,8 +44,9 @@ from simulation.front import Front
 from simulation.history import History
 from simulation.place import Place
 from simulation.process import EPOCH, Process, ProcessDatabase
+from simulation.receivers import Receivers
 from simulation.upstream import ScriptedUpstream
-from simulation.users import User
+from simulation.users import User, leave
 from simulation.verdict import judge
 from simulation.weather import Weather
 from simulation.workload import MODELS, NUMBERS_PER_JOB, Order, orders, parcels
@@ -121,6 +124,7 @@ class Machine:
         self.orders = orders(self.chance, self.trouble_seconds)
         self.hosts = [f"gpu{n}" for n in range(self.chance.randint(1, 3))]
         self._make_upstreams()
+        self.receivers = Receivers(self, self.chance)
         self._options()
         self.parcels = parcels(self.chance, self.trouble_seconds)
         self.places = [Place(self, "api", 0)]
@@ -156,7 +160,11 @@ class Machine:
             drain_seconds=2.0,
         )
         intake = IntakeOptions(LineRules(None))
-        self.clerk_options = ClerkOptions(intake, lease_seconds=self.lease_seconds)
+        # A context for TLS takes longer to make than a second of a world takes.
+        courier = CourierOptions(allow_private=True, timeout_seconds=4.0)
+        self.clerk_options = ClerkOptions(
+            intake, DelivererOptions(courier), lease_seconds=self.lease_seconds
+        )
 
     # What processes and upstreams ask
 
@@ -200,10 +208,12 @@ class Machine:
 
     async def run(self) -> Report:
         await self.database.write(lambda tx: lanes.sync(tx, self._specs()))
+        await self.database.write(self.receivers.sign_up)
         keeping = [asyncio.ensure_future(place.keep()) for place in self.places]
         watching = asyncio.ensure_future(self._watch())
         users = [User(self, order.parcel).order(order) for order in self.orders]
         users += [User(self, parcel).store() for parcel in self.parcels]
+        users += [leave(self, receiver) for receiver in self.receivers.all.values()]
         using = asyncio.gather(*users)
         await self.weather.run(self.trouble_seconds)
         self._heal()
@@ -312,6 +322,8 @@ _SMALLER: Final = (
     (incoming, "_SYNC_BYTES", 500),
     (joining, "_BLOCK_BYTES", 300),
     (joining, "_SYNC_BYTES", 500),
+    (webhook, "_BACKOFF_FIRST_SECONDS", 1.0),
+    (webhook, "_BACKOFF_MAX_SECONDS", 5.0),
     (janitor, "PURGE_SECONDS", 3.0),
     (janitor, "BYTES_OUTLIVE_ROWS_SECONDS", 1.0),
 )

@@ -56,7 +56,10 @@ class Process:
         """It dies before the callback that finds none left: anywhere between two awaits."""
         self.own_commits = 0
         self.open_files = 0
-        self.seams = Seams(self, self, self.connect, ProcessDisk(self), lambda _: Thread(self))
+        disk = ProcessDisk(self)
+        self.seams = Seams(
+            self, self, self.connect, disk, lambda _: Thread(self), self.machine.receivers.resolve
+        )
         self._chance = random.Random(f"{machine.seed}/{identity}")
         self._frozen_at: float | None = None
         self._held: list[asyncio.Handle] = []
@@ -172,7 +175,9 @@ class Process:
     ) -> None:
         if not self.alive:
             raise Died
-        await self.machine.network.connect(factory, host, port, tls, server_name)
+        receivers = self.machine.receivers
+        network = receivers if receivers.is_one(host) else self.machine.network
+        await network.connect(factory, host, port, tls, server_name)
 
 
 class _Errand:

@@ -16,6 +16,7 @@ from overnight.service.part_order import OrderOfIds, OrderOfNumbers, PartOrder
 from overnight.service.part_uploads import NewUpload
 from overnight.service.submission import Sending, SubmitJob
 from simulation.front import ClientGone, Front, Unanswered, ask
+from simulation.receivers import Receiver
 from simulation.workload import Order, Parcel
 
 if TYPE_CHECKING:
@@ -219,3 +220,13 @@ async def _submit(front: Front, order: Order) -> Any:
     wish = SubmitJob(TENANT, order.parcel.file_id or "", "/v1/chat/completions", "together")
     jobs = front.jobs(order.window_seconds)
     return await jobs.submit(wish, Sending("local", f"order {order.index}"))
+
+
+async def leave(machine: "Machine", receiver: Receiver) -> None:
+    """Delete a webhook, if it is to be."""
+    if receiver.leaves_at is None:
+        return
+    await asyncio.sleep(receiver.leaves_at)
+    receiver.is_gone = True
+    with suppress(NotFound):
+        await ask(machine, lambda front: front.webhooks.delete(receiver.webhook.id, TENANT))

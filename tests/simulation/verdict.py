@@ -39,6 +39,7 @@ def judge(machine: "Machine", ended: list[Job]) -> None:
     _judge_disk(machine, ended)
     _judge_uploads(machine)
     _judge_wishes(machine)
+    machine.receivers.judge()
 
 
 def _judge_disk(machine: "Machine", ended: list[Job]) -> None:
