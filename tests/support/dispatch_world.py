@@ -56,9 +56,12 @@ class World:
         slots: int = 4,
         models: frozenset[str] | None = None,
         timeouts: Timeouts = Timeouts(),
+        reply_bytes_max: int = 64 * 1024 * 1024,
     ) -> Lane:
         return self.dispatcher.add_lane(
-            LaneOptions(Target.parse(f"http://{host}/v1"), slots, models, timeouts)
+            LaneOptions(
+                Target.parse(f"http://{host}/v1"), slots, models, timeouts, reply_bytes_max
+            )
         )
 
     def open(self, count: int, **order: Any) -> OpenShard:

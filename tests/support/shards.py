@@ -48,6 +48,19 @@ def open_shard(
     return OpenShard(order, Lines.make(model, ordinal * 1_000 + 1, count), writer, index)
 
 
+def result_lines(disk: Disk, *, job: str = "batch_0a", ordinal: int = 0) -> dict[int, bytes]:
+    """Line number to the result line in the newest segment of a shard."""
+    file = open_latest(disk, FOLDER / job, ordinal, 999)
+    assert file is not None
+    try:
+        return {
+            number: file.read_at(entry.offset, entry.line_bytes)
+            for number, entry in index_segment(file).outcomes.items()
+        }
+    finally:
+        file.close()
+
+
 def written(disk: Disk, *, job: str = "batch_0a", ordinal: int = 0) -> dict[int, int]:
     """Line number to kind, as the newest segment of a shard has it."""
     file = open_latest(disk, FOLDER / job, ordinal, 999)
