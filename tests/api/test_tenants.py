@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from overnight.api.app import ApiOptions, routing
 from overnight.domain.api_key import ApiKey, digest_of
+from overnight.service.files import FilesOptions
 from overnight.service.webhooks.courier import CourierOptions
 from overnight.store import keys as key_rows
 from support.api_server import ApiServer, Reply, form
@@ -221,6 +222,94 @@ def test_no_list_shows_what_belongs_to_others_nor_goes_on_after_it(
             assert after.status == nobodys.status, endpoint
             assert after.body.replace(one.encode(), UNKNOWN[name].encode()) == nobodys.body
     assert all(one.encode() in seen for one in ids.values())
+
+
+CONDITIONS: list[dict[str, str]] = [
+    {},
+    {"range": "bytes=0-0"},
+    {"range": "bytes=999-"},
+    {"if-range": '"x"', "range": "bytes=0-0"},
+    {"if-none-match": "*"},
+    {"if-modified-since": "Thu, 01 Jan 1970 00:00:00 GMT"},
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("conditions", CONDITIONS, ids=str)
+def test_no_condition_tells_whether_there_is_such_a_file(
+    server: ApiServer, method: str, conditions: dict[str, str]
+) -> None:
+    theirs, nobodys = a_file(server), UNKNOWN["file_id"]
+    for path in ("/openai/v1/files/{}/content", "/together/v1/files/{}/content", "/v1/files/{}"):
+        asked = [
+            server.ask(method, path.format(one), headers=conditions | STRANGER)
+            for one in (theirs, nobodys)
+        ]
+        assert [reply.status for reply in asked] == [404, 404], path
+        assert asked[0].body.replace(theirs.encode(), nobodys.encode()) == asked[1].body
+        told = [reply.headers.keys() - {"date", "x-request-id"} for reply in asked]
+        assert told[0] == told[1]
+        assert not told[0] & {"etag", "last-modified", "content-range", "accept-ranges"}
+        assert server.ask(method, path.format(theirs), headers=conditions | OWNER).status != 404
+
+
+def a_part(server: ApiServer, who: Mapping[str, str]) -> tuple[str, str]:
+    """An upload of three bytes, and the part that holds them."""
+    wish = {"bytes": 3, "filename": "a", "purpose": "batch"}
+    upload = str(server.post_json("/v1/uploads", wish, who).at("id"))
+    body, headers = form({}, b"{}\n")
+    body = body.replace(b'name="file"', b'name="data"')
+    added = server.ask("POST", f"/v1/uploads/{upload}/parts", body, headers | dict(who))
+    return upload, str(added.at("id"))
+
+
+def test_a_file_is_not_made_of_the_parts_of_others(server: ApiServer) -> None:
+    _, theirs = a_part(server, OWNER)
+    mine, own = a_part(server, STRANGER)
+    path = f"/v1/uploads/{mine}/complete"
+    nobodys = f"part_{'0' * len(theirs.partition('_')[2])}"
+    refused = [server.post_json(path, {"part_ids": [one]}, STRANGER) for one in (theirs, nobodys)]
+    assert refused[0].status == refused[1].status == 400
+    assert refused[0].body.replace(theirs.encode(), nobodys.encode()) == refused[1].body
+    assert server.post_json(path, {"part_ids": [own]}, STRANGER).status == 200
+
+
+def test_an_idempotency_key_is_its_tenants_own(server: ApiServer) -> None:
+    named = {"idempotency-key": "the-same"}
+    made = []
+    for who in (OWNER, STRANGER):
+        body, headers = form({"purpose": "batch"}, b"{}\n")
+        file_id = server.ask("POST", "/v1/files", body, headers | who).at("id")
+        wish = {"input_file_id": file_id, "endpoint": "/v1/chat/completions"}
+        made.append(server.post_json("/v1/batches", wish, who | named))
+    assert [reply.status for reply in made] == [200, 200]
+    assert made[0].at("id") != made[1].at("id")
+
+
+def test_bytes_that_others_have_uploaded_are_unknown(tmp_path: Path) -> None:
+    """Or a checksum would tell whether somebody has a file, and get it."""
+    options = FilesOptions(secret=b"s" * 32, deduplicate=True)
+    with ApiServer(tmp_path, api_keys=("one", "two"), files=options) as server:
+        data = b"{}\n"
+        body, headers = form({"purpose": "batch-api"}, data)
+        assert server.ask("POST", "/v1/files", body, headers | OWNER).status == 200
+        announced = f"purpose=batch-api&file_name=a&checksum={hashlib.sha256(data).hexdigest()}"
+        kind = {"content-type": "application/x-www-form-urlencoded"}
+        wishes = [kind | OWNER, kind | STRANGER]
+        replies = [server.ask("POST", "/v1/files", announced.encode(), who) for who in wishes]
+        assert [reply.status for reply in replies] == [409, 302]
+
+
+def test_a_link_of_others_is_confirmed_by_nobody_else(server: ApiServer) -> None:
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    made = server.ask("POST", "/v1/files", b"purpose=batch-api&file_name=a", kind | OWNER)
+    path = f"/v1/files/{made.headers['x-together-file-id']}/preprocess"
+    link = made.headers["location"].removeprefix(server.base_url)
+    # Whoever has the link may put the bytes, and learns nothing by it.
+    put = server.ask("PUT", link, b"{}\n", STRANGER)
+    assert (put.status, put.body) == (200, b"")
+    assert server.ask("POST", path, headers=STRANGER).status == 404
+    assert server.ask("POST", path, headers=OWNER).status == 200
 
 
 def test_keys_of_one_tenant_share_what_it_has(tmp_path: Path) -> None:
