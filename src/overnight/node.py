@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
 DATABASE_NAME: Final = "overnight.sqlite3"
 SECRET_NAME: Final = "secret"  # noqa: S105  a file name
 SECRET_BYTES: Final = 32
+
+CONNECTIONS_MAX: Final = 4_000
+"""To the API, where the system lets us open enough files."""
+SPARE_FILES: Final = 256
+"""For the database, what libraries keep open, and connections that are just ending."""
 
 _log = structlog.get_logger()
 
@@ -158,6 +164,7 @@ class Node:
 
     async def api(self, listener: socket.socket, stop: asyncio.Event) -> None:
         from overnight.api.app import ApiOptions, Services, create_app  # noqa: PLC0415
+        from overnight.api.patience import Patience  # noqa: PLC0415
         from overnight.api.server import serve  # noqa: PLC0415
         from overnight.service.files import Files, FilesOptions  # noqa: PLC0415
         from overnight.service.health import Health  # noqa: PLC0415
@@ -195,10 +202,20 @@ class Node:
             ApiOptions(settings.public_url, settings.default_dialect, not settings.allow_open),
         )
         await files.clear_incoming()
-        await serve(app, listener, stop, seams.chance)
+        await serve(app, listener, stop, seams.chance, Patience(_connections_max()))
         files.close()
         part_uploads.close()
         await database.close()
+
+
+def _connections_max() -> int:
+    """As many as may be open, each with the file that it brings or takes."""
+    wanted = 2 * CONNECTIONS_MAX + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < wanted:
+        soft = wanted if hard < 0 else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return CONNECTIONS_MAX if soft < 0 else max(1, min(wanted, soft) - SPARE_FILES) // 2
 
 
 class ForwardToStructlog(logging.Handler):

@@ -21,6 +21,7 @@ from typing import Self, TypeVar
 from sqlalchemy import Connection
 
 from overnight.api.app import ApiOptions, Services, create_app
+from overnight.api.patience import Patience
 from overnight.api.server import serve
 from overnight.domain.dialect import Dialect
 from overnight.seams import Seams
@@ -72,6 +73,7 @@ class ApiServer:
     public_url: str | None = None
     courier: CourierOptions = field(default_factory=CourierOptions)
     seams: Seams = field(default_factory=Seams)
+    patience: Patience = field(default_factory=Patience)
 
     def __enter__(self) -> Self:
         self.folder.mkdir(exist_ok=True)
@@ -111,7 +113,7 @@ class ApiServer:
         )
         app = create_app(self.services, ApiOptions(self.public_url, self.dialect))
         self._ready.set()
-        await serve(app, listener, self._stop, self.seams.chance)
+        await serve(app, listener, self._stop, self.seams.chance, self.patience)
         files.close()
         part_uploads.close()
         await self.database.close()
