@@ -61,7 +61,7 @@ ROWS = [
     row("no last chunk", said(CHUNKED + b"2\r\n{}\r\n"), TIMEOUT, "the rest"),
     # Ends
     # On a kept connection each is sent once more, for it may have been closed before.
-    row("a closed connection", Drop(), RESET, "closed the connection without a reply", tries=9),
+    row("a closed connection", Drop(), RESET, "closed the connection without a reply", tries=10),
     row("a short body", said(OK + b"content-length: 9\r\n\r\n{}", close=True), RESET, "within"),
     row("no final chunk, closed", said(CHUNKED + b"2\r\n{}\r\n", close=True), RESET, "within"),
     row("only hints, closed", said(b"HTTP/1.1 103 Hint\r\n\r\n", close=True), RESET, "within"),
