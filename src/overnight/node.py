@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from overnight.domain.errors import LeaseLost
+from overnight.domain.errors import LeaseLost, Unavailable
 from overnight.error_log import ErrorLog
 from overnight.options import dispatch_options, fast_loop, lane_options
 from overnight.seams import Seams
@@ -185,7 +185,7 @@ class Node:
         )
         files = Files(database, self.blobs, seams, options)
         part_uploads = PartUploads(database, self.blobs, seams, options)
-        jobs = Jobs(database, seams, self._jobs_options())
+        jobs = Jobs(database, self.blobs, seams, self._jobs_options())
         keys = (key.get_secret_value() for key in settings.api_keys)
         keyring = Keyring(database, seams.clock, keys)
         courier = Courier(seams, self._courier_options())
@@ -309,8 +309,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with asyncio.Runner(loop_factory=fast_loop()) as runner:
             runner.run(_run_role(node, given.role, given.assignment, given.socket))
-    except LeaseLost as lost:
-        _log.error("stopping", reason=str(lost))
+    except (LeaseLost, Unavailable) as error:
+        # The loops outlast a database that is away; who only begins lets the next one try.
+        _log.error("stopping", reason=str(error))
         return 1
     return 0
 

@@ -6,6 +6,7 @@ the clock: a loop whose time is virtual runs all of this code unchanged, so wait
 """
 
 import asyncio
+import errno
 import os
 import random
 import secrets
@@ -16,7 +17,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
+
+from overnight.domain.errors import Corrupt
 
 T = TypeVar("T")
 
@@ -81,7 +84,10 @@ class ReadFile(Protocol):
     def size(self) -> int: ...
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes, fewer only at the end of the file."""
+        """Exactly `length` bytes, fewer only at the end of the file.
+
+        Raises `Corrupt` when the disk has lost them.
+        """
         ...
 
     def close(self) -> None: ...
@@ -98,7 +104,9 @@ class Disk(Protocol):
         """A file that there is, cut to `length` bytes, to go on with."""
         ...
 
-    def open(self, path: Path) -> ReadFile: ...
+    def open(self, path: Path) -> ReadFile:
+        """Raises `Corrupt` when the disk can not find its way to it any more."""
+        ...
 
     def publish(self, source: Path, target: Path) -> None:
         """Rename `source`, whose bytes are synced, over `target`; returns when that is durable."""
@@ -202,14 +210,38 @@ class SystemAppendFile:
             self._fd = -1
 
 
+_LOST: Final = frozenset(
+    {errno.EIO, getattr(errno, "EUCLEAN", errno.EIO), getattr(errno, "EBADMSG", errno.EIO)}
+)
+"""A bad sector, or bytes that the file system itself knows to be wrong."""
+
+
+def _lost(path: Path, error: OSError) -> Corrupt:
+    return Corrupt(f"{path.name} can not be read from the disk: {error.strerror}")
+
+
 class SystemReadFile:
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._path = path
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno not in _LOST:
+                raise
+            raise _lost(path, error) from error
 
     def size(self) -> int:
         return os.fstat(self._fd).st_size
 
     def read_at(self, offset: int, length: int) -> bytes:
+        try:
+            return self._read_at(offset, length)
+        except OSError as error:
+            if error.errno not in _LOST:
+                raise
+            raise _lost(self._path, error) from error
+
+    def _read_at(self, offset: int, length: int) -> bytes:
         data = os.pread(self._fd, length, offset)
         if len(data) == length or not data:
             return data

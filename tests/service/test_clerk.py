@@ -10,7 +10,7 @@ import pytest
 
 from overnight.domain.errors import LeaseLost
 from overnight.domain.job import TERMINAL, Job, JobEvent, JobStatus
-from overnight.service.clerk import DISK_FULL_SECONDS
+from overnight.service.clerk import HOLD_UP_SECONDS
 from overnight.store import jobs, workers
 from support.fake_network import Respond
 from support.memory_disk import Died
@@ -190,11 +190,11 @@ def test_a_full_disk_is_waited_for(tmp_path: Path, status: JobStatus) -> None:
             job_id = await world.submit(30)
         world.disk.full = True
         async with running(world.clerk("c")) as clerk, running(world.worker("w2")):
-            await asyncio.sleep(3 * DISK_FULL_SECONDS)
+            await asyncio.sleep(3 * HOLD_UP_SECONDS)
             assert not clerk.ended
             assert (await world.job(job_id)).status is status
             world.disk.full = False
-            job = await world.until(job_id, *TERMINAL, seconds=2 * DISK_FULL_SECONDS)
+            job = await world.until(job_id, *TERMINAL, seconds=2 * HOLD_UP_SECONDS)
         assert world.ids(job) == everything(30)
 
     in_world(tmp_path, test)

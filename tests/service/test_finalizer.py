@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from overnight.dispatch.segment import segment_path
 from overnight.domain.errors import NotFound
 from overnight.domain.job import TERMINAL, Job, JobEvent, JobStatus
 from overnight.service.janitor import PURGE_SECONDS
@@ -129,49 +128,5 @@ def test_publishing_waits_for_who_still_holds_a_shard(tmp_path: Path) -> None:
             assert (await world.job(job_id)).status is JobStatus.CANCELLING
             job = await world.until(job_id, *TERMINAL, seconds=5)
         assert world.ids(job) == EVERYTHING
-
-    in_world(tmp_path, test)
-
-
-@pytest.mark.parametrize("damage", ["segment", "no segment", "plan"])
-def test_damage_is_told_and_what_can_be_read_is_published(tmp_path: Path, damage: str) -> None:
-    async def test(world: ServiceWorld) -> None:
-        await world.configure()
-        job_id = await world.accept(100)
-        async with running(world.worker("w")):
-            await world.until(job_id, JobStatus.FINALIZING)
-        segment = segment_path(world.blobs.segments_folder(job_id), 0, 1)
-        if damage == "segment":
-            data = world.disk.files[segment]
-            data[len(data) // 2] ^= 1
-        elif damage == "no segment":
-            del world.disk.files[segment]
-        else:
-            world.disk.files[world.blobs.plan_path(job_id)][5] ^= 1
-        job = await published(world, job_id)
-        assert job.status is JobStatus.FAILED
-        assert job.failure is not None
-        assert "could not be read back" in job.failure
-        # Each request has its line, whatever is left of its outcome.
-        assert world.ids(job) == EVERYTHING
-        # What it was made from is kept.
-        folder = world.blobs.job_folder(job_id)
-        assert any(folder in path.parents for path in world.disk.files)
-        async with running(world.clerk("later")):
-            await asyncio.sleep(2)
-        assert any(folder in path.parents for path in world.disk.files)
-
-    in_world(tmp_path, test)
-
-
-def test_without_a_plan_a_job_ends_without_files(tmp_path: Path) -> None:
-    async def test(world: ServiceWorld) -> None:
-        job_id = await half_done(world)
-        await advance(world, job_id, JobEvent.CANCEL_REQUESTED)
-        del world.disk.files[world.blobs.plan_path(job_id)]
-        job = await published(world, job_id)
-        assert (job.status, job.output_file_id, job.error_file_id) == (JobStatus.FAILED, None, None)
-        assert job.failure is not None
-        assert "plan is missing" in job.failure
 
     in_world(tmp_path, test)

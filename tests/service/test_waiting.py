@@ -7,6 +7,7 @@ import pytest
 from overnight.domain.job import PUBLISHING, TERMINAL, JobStatus
 from overnight.service.waiting import Situation, why_waiting
 from overnight.store.lanes import LaneRow
+from support.store import new_job
 
 A = LaneRow("http://a/v1", 0, "w", 1, ["x"], True, None, None)
 B = replace(A, url="http://b/v1", models=["y", "z"])
@@ -20,19 +21,30 @@ def paused(lane: LaneRow, until: float | None = 103.2) -> LaneRow:
 
 
 def in_progress(models: list[str], *lanes: LaneRow) -> str | None:
-    return why_waiting(JobStatus.IN_PROGRESS, models, replace(GOING, lanes=lanes))
+    return why_waiting(new_job(status=JobStatus.IN_PROGRESS), models, replace(GOING, lanes=lanes))
 
 
 @pytest.mark.parametrize("status", JobStatus)
 def test_a_job_waits_for_the_process_that_moves_it(status: JobStatus) -> None:
     dead = replace(GOING, clerk_alive=False, worker_alive=False)
-    assert why_waiting(status, ["x"], GOING) is None
+    job = new_job(status=status)
+    assert why_waiting(job, ["x"], GOING) is None
     if status in TERMINAL:
-        assert why_waiting(status, ["x"], dead) is None
+        assert why_waiting(job, ["x"], dead) is None
     elif status is JobStatus.VALIDATING or status in PUBLISHING:
-        assert why_waiting(status, ["x"], dead) == "waiting: no clerk is running"
+        assert why_waiting(job, ["x"], dead) == "waiting: no clerk is running"
     else:
-        assert why_waiting(status, ["x"], dead) == "waiting: no worker is running"
+        assert why_waiting(job, ["x"], dead) == "waiting: no worker is running"
+
+
+@pytest.mark.parametrize("status", sorted(set(JobStatus) - TERMINAL))
+def test_a_disk_that_refuses_holds_every_job_up(status: JobStatus) -> None:
+    full = replace(GOING, disk_full=True)
+    told = "waiting: the disk is full; it goes on by itself when there is room"
+    assert why_waiting(new_job(status=status), ["x"], full) == told
+    held_up = new_job(status=status, held_up_by="the disk refuses: Input/output error")
+    told = "waiting: the disk refuses: Input/output error"
+    assert why_waiting(held_up, ["x"], GOING) == told
 
 
 def test_no_upstream() -> None:

@@ -26,7 +26,8 @@ def test_a_file_of_somebody_else_is_not_found(store: Store) -> None:
 def test_bytes_arrive_and_may_be_replaced(store: Store) -> None:
     pending = new_file(bytes=0, status=FileStatus.PENDING)
     store.do(files.add, pending)
-    store.do(files.complete, "file-a", 12, "cd")
+    store.do(files.complete, "file-a", 12, "cd", b"blocks")
+    assert store.do(files.digests, "file-a") == b"blocks"
     ready = replace(pending, bytes=12, sha256="cd", status=FileStatus.READY)
     assert store.do(files.get, "file-a") == ready
     store.do(files.reopen, "file-a")
@@ -34,12 +35,12 @@ def test_bytes_arrive_and_may_be_replaced(store: Store) -> None:
 
 
 def test_a_deleted_file_is_gone_for_everybody_but_the_janitor(store: Store) -> None:
-    store.do(files.add, new_file())
+    store.do(files.add, new_file(), b"blocks")
     store.do(files.forget, "file-a", 100.0)
     for attempt in (
         lambda: store.do(files.get, "file-a"),
         lambda: store.do(files.forget, "file-a", 101.0),
-        lambda: store.do(files.complete, "file-a", 1, "ab"),
+        lambda: store.do(files.complete, "file-a", 1, "ab", b""),
         lambda: store.do(files.reopen, "file-a"),
     ):
         with pytest.raises(NotFound):
@@ -50,6 +51,7 @@ def test_a_deleted_file_is_gone_for_everybody_but_the_janitor(store: Store) -> N
     store.do(files.purged, ["file-a"], 700.0)
     assert store.do(files.purgeable, 9_999.0, 600.0) == []
     assert store.rows("SELECT name, sha256 FROM files") == [("", None)]
+    assert store.do(files.digests, "file-a") is None
     store.do(files.forget_tombstones, 700.0)
     assert store.rows("SELECT id FROM files") == [("file-a",)]
     store.do(files.forget_tombstones, 700.1)

@@ -104,7 +104,7 @@ class ApiServer:
         files = Files(self.database, self.blobs, self.seams, self.files)
         part_uploads = PartUploads(self.database, self.blobs, self.seams, self.files)
         await files.clear_incoming()
-        jobs = Jobs(self.database, self.seams, self.jobs)
+        jobs = Jobs(self.database, self.blobs, self.seams, self.jobs)
         health = Health(self.database, self.blobs, self.seams)
         keyring = Keyring(self.database, self.seams.clock, self.api_keys)
         webhooks = Webhooks(self.database, self.seams, Courier(self.seams, self.courier), 20)

@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from overnight.domain.errors import Corrupt
 from overnight.seams import AppendFile, ReadFile
 
 
@@ -62,6 +63,10 @@ class MemoryDisk:
         """Appending raises ENOSPC and writes nothing."""
         self.broken = False
         """Syncing raises EIO."""
+        self.unreadable: set[Path] = set()
+        """Reading them finds bad sectors."""
+        self.refused: set[Path] = set()
+        """Opening them, or making them, is not allowed."""
         self.writes_left: int | None = None
         """How many more changes are made before the process dies; None: it lives."""
         self.torn = False
@@ -78,6 +83,7 @@ class MemoryDisk:
 
     def create(self, path: Path) -> AppendFile:
         self.change()
+        self._check_allowed(path)
         if path in self.files:
             raise FileExistsError(errno.EEXIST, "there is one", str(path))
         made = self.files[path] = Written()
@@ -95,7 +101,12 @@ class MemoryDisk:
     def open(self, path: Path) -> ReadFile:
         if path not in self.files:
             raise FileNotFoundError(errno.ENOENT, "there is none", str(path))
-        return _Read(self, self.files[path])
+        self._check_allowed(path)
+        return _Read(self, path)
+
+    def _check_allowed(self, path: Path) -> None:
+        if path in self.refused:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     def publish(self, source: Path, target: Path) -> None:
         self.change()
@@ -191,9 +202,10 @@ class _Append:
 
 
 class _Read:
-    def __init__(self, disk: MemoryDisk, data: bytearray) -> None:
+    def __init__(self, disk: MemoryDisk, path: Path) -> None:
         self._disk = disk
-        self._data = data
+        self._path = path
+        self._data = disk.files[path]
         self._open = True
         disk.opened += 1
 
@@ -201,6 +213,8 @@ class _Read:
         return len(self._data)
 
     def read_at(self, offset: int, length: int) -> bytes:
+        if self._path in self._disk.unreadable:
+            raise Corrupt(f"{self._path.name} can not be read from the disk: Input/output error")
         return bytes(self._data[offset : offset + length])
 
     def close(self) -> None:

@@ -14,9 +14,10 @@ from sqlalchemy import Connection
 from overnight.dispatch.dispatcher import DispatchOptions
 from overnight.dispatch.http1 import Target
 from overnight.dispatch.lane import LaneOptions
+from overnight.domain.block_digests import BlockDigests, BlockHasher
 from overnight.domain.errors import Unavailable
 from overnight.domain.file import FileStatus, StoredFile
-from overnight.domain.job import Job, JobStatus
+from overnight.domain.job import Job, JobEvent, JobStatus
 from overnight.domain.request import LineRules
 from overnight.seams import Seams
 from overnight.service.clerk import Clerk, ClerkOptions
@@ -46,6 +47,12 @@ def request_lines(count: int, model: str = "m") -> bytes:
     ]
     lines = [{"custom_id": f"c{body['n']}", "body": body} for body in bodies]
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def digests_of(data: bytes) -> BlockDigests:
+    hasher = BlockHasher()
+    hasher.update(data)
+    return hasher.digests()
 
 
 _BUSY = Unavailable("The database can not serve right now: database is locked.")
@@ -156,7 +163,7 @@ class ServiceWorld:
         )
 
         def write(tx: Connection) -> None:
-            files.add(tx, file)
+            files.add(tx, file, digests_of(data))
             jobs.create(tx, job)
 
         await self.database.write(write)
@@ -186,6 +193,10 @@ class ServiceWorld:
         self.disk.full = True
         return job_id
 
+    async def happen(self, job_id: str, event: JobEvent) -> None:
+        now = self.clock.now()
+        await self.database.write(lambda tx: jobs.advance(tx, job_id, event, now))
+
     async def job(self, job_id: str) -> Job:
         return await self.database.read(lambda tx: jobs.get(tx, job_id))
 
@@ -206,6 +217,11 @@ class ServiceWorld:
             return []
         data = bytes(self.disk.files[self.blobs.file_path(file_id)])
         return [json.loads(line) for line in data.splitlines()]
+
+    def left_of(self, job_id: str) -> list[Path]:
+        """What the job's folder holds."""
+        folder = self.blobs.job_folder(job_id)
+        return [path for path in self.disk.files if folder in path.parents]
 
     def ids(self, job: Job) -> Counter[str]:
         """How often each custom id is in the job's two files."""

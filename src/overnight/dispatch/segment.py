@@ -17,7 +17,7 @@ that has its name holds everything its predecessors had.
 import errno
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Final, NamedTuple
 
 from xxhash import xxh3_64, xxh3_64_intdigest
 
+from overnight.domain.errors import Corrupt
 from overnight.domain.job import Counts
 from overnight.domain.plan import signed64
 from overnight.domain.request import OutcomeKind
@@ -34,6 +35,8 @@ _HEADER: Final = struct.Struct("<4sIIIQ")
 _ENTRY: Final = struct.Struct("<IIIII")
 _MAGIC: Final = b"ONs1"
 _pack_entry: Final = _ENTRY.pack
+
+_SEARCH_BYTES: Final = 4 * 1024
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -161,19 +164,56 @@ def _checksum(epoch: int, outcomes: int, payload: bytes) -> int:
 
 
 def read_frames(file: ReadFile) -> Iterator[tuple[Frame, bytes]]:
-    """Yield each good frame with its payload, until the first that is short or wrong."""
-    offset = 0
-    file_bytes = file.size()
-    while len(header := file.read_at(offset, _HEADER.size)) == _HEADER.size:
-        magic, epoch, outcomes, size, checksum = _HEADER.unpack(header)
-        start = offset + _HEADER.size
-        if magic != _MAGIC or start + size > file_bytes or outcomes * _ENTRY.size > size:
-            return
-        payload = file.read_at(start, size)
-        if len(payload) != size or _checksum(epoch, outcomes, payload) != checksum:
-            return
-        yield Frame(header, offset, start + size, _entries(payload, outcomes, start)), payload
-        offset = start + size
+    """Yield each good frame with its payload, until the first that is short or wrong.
+
+    Raises `Corrupt` when the disk has lost some of it.
+    """
+    offset, file_bytes = 0, file.size()
+    while found := _frame_at(file, offset, file_bytes):
+        yield found
+        offset = found[0].end
+
+
+def _frame_at(file: ReadFile, offset: int, file_bytes: int) -> tuple[Frame, bytes] | None:
+    header = file.read_at(offset, _HEADER.size)
+    if len(header) != _HEADER.size:
+        return None
+    magic, epoch, outcomes, size, checksum = _HEADER.unpack(header)
+    start = offset + _HEADER.size
+    if magic != _MAGIC or start + size > file_bytes or outcomes * _ENTRY.size > size:
+        return None
+    payload = file.read_at(start, size)
+    if len(payload) != size or _checksum(epoch, outcomes, payload) != checksum:
+        return None
+    return Frame(header, offset, start + size, _entries(payload, outcomes, start)), payload
+
+
+def _frames_past_damage(file: ReadFile) -> Iterator[Frame]:
+    """Every good frame there is, wherever it begins.
+
+    None can be taken for one that is not: a header has zero bytes, and result lines have none.
+    """
+    offset, file_bytes = 0, file.size()
+    while 0 <= offset < file_bytes:
+        found = None
+        with suppress(Corrupt):
+            found = _frame_at(file, offset, file_bytes)
+        if found is None:
+            offset = _next_magic(file, offset + 1, file_bytes)
+        else:
+            yield found[0]
+            offset = found[0].end
+
+
+def _next_magic(file: ReadFile, offset: int, file_bytes: int) -> int:
+    """Where the next frame may begin; -1 when none does."""
+    for start in range(offset, file_bytes, _SEARCH_BYTES):
+        # What lies across two blocks begins in the first.
+        with suppress(Corrupt):
+            block = file.read_at(start, _SEARCH_BYTES + len(_MAGIC) - 1)
+            if (place := block.find(_MAGIC)) >= 0:
+                return start + place
+    return -1
 
 
 def _entries(payload: bytes, outcomes: int, start: int) -> list[Entry]:
@@ -197,6 +237,7 @@ class SegmentIndex:
         self.lone_sendings: dict[int, int] = {}
         self.retries = 0
         self.size = 0
+        self.good_bytes = 0
         self._headers = xxh3_64()
 
     @property
@@ -218,6 +259,7 @@ class SegmentIndex:
     def add(self, frame: Frame) -> None:
         self._headers.update(frame.header)
         self.size = frame.end
+        self.good_bytes += frame.end - frame.offset
         for entry in frame.entries:
             if entry.kind <= OutcomeKind.FAILURE:
                 self.outcomes.setdefault(entry.line_number, entry)
@@ -231,9 +273,17 @@ class SegmentIndex:
 
 
 def index_segment(file: ReadFile) -> SegmentIndex:
-    """Read a whole segment's index; what is torn at its end is left out."""
+    """Read a whole segment's index; what is torn at its end is left out. Raises `Corrupt`."""
     index = SegmentIndex()
     for frame, _ in read_frames(file):
+        index.add(frame)
+    return index
+
+
+def index_damaged(file: ReadFile) -> SegmentIndex:
+    """The index of all that is sound in a segment that is damaged somewhere."""
+    index = SegmentIndex()
+    for frame in _frames_past_damage(file):
         index.add(frame)
     return index
 
@@ -251,7 +301,10 @@ def open_latest(disk: Disk, folder: Path, ordinal: int, epoch: int) -> ReadFile 
 def begin_segment(
     disk: Disk, folder: Path, ordinal: int, epoch: int
 ) -> tuple[SegmentWriter, SegmentIndex]:
-    """Start the segment of a new epoch with all that earlier epochs left. Blocks on syncs."""
+    """Start the segment of a new epoch with all that earlier epochs left. Blocks on syncs.
+
+    Raises `Corrupt` when what they left can not be read, and `OSError`.
+    """
     index = SegmentIndex()
     path = segment_path(folder, ordinal, epoch)
     draft = path.with_name(path.name + ".draft")
@@ -266,7 +319,7 @@ def begin_segment(
                     index.add(frame)
         writer.sync()
         disk.publish(draft, path)
-    except OSError:
+    except (OSError, Corrupt):
         writer.close()
         raise
     return writer, index

@@ -33,6 +33,15 @@ def read_records(plan_file: ReadFile, shard: ShardPlan) -> list[Record]:
     return list(unpack_records(_planned(plan_file, shard)))
 
 
+def is_planned(plan_file: ReadFile, shard: ShardPlan) -> bool:
+    """Are the shard's records those that were planned, and can be read?"""
+    try:
+        _planned(plan_file, shard)
+    except Corrupt:
+        return False
+    return True
+
+
 def load_window(plan_file: ReadFile, input_file: ReadFile, shard: ShardPlan) -> LoadedWindow:
     """Read the lines of a shard. Blocks. Raises `Corrupt`, also when the input is cut short."""
     records = list(RECORD.iter_unpack(_planned(plan_file, shard)))

@@ -153,6 +153,8 @@ class Job:
     faults: tuple[Fault, ...] = ()
     failure: str | None = None
     """Why a FAILED job failed, when it was not its lines."""
+    held_up_by: str | None = None
+    """What keeps the clerk that has it from going on, for people; None when nothing does."""
     entered_at: Mapping[JobStatus, float] = field(default_factory=dict)
     """When the job entered each state it has been in, from the audit rows."""
 

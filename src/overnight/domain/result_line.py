@@ -35,6 +35,7 @@ class Unsent:
         "internal_error",
         "The outcome of this request could not be read back from storage; run it again.",
     )
+    NAMELESS: Final = "Its custom_id can not be read back either: it is that of line"
 
 
 def line_prefix(job_hex: str) -> bytes:

@@ -13,14 +13,18 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from overnight.dispatch.segment import (
     Entry,
     SegmentIndex,
+    index_damaged,
     index_segment,
     open_latest,
     segment_path,
 )
 from overnight.dispatch.window import read_records
+from overnight.domain.block_digests import BlockDigests, BlockHasher
 from overnight.domain.errors import Corrupt
 from overnight.domain.job import Counts
 from overnight.domain.plan import Record, ShardPlan
@@ -64,6 +68,8 @@ class Assembled:
     counts: Counts = field(default_factory=Counts)
     output_bytes: int = 0
     error_bytes: int = 0
+    output_digests: BlockDigests = b""
+    error_digests: BlockDigests = b""
     lost: int = 0
     damage: list[str] = field(default_factory=list)
 
@@ -107,6 +113,8 @@ class Assembly:
                 yield done
         self.result.output_bytes = self._output.close()
         self.result.error_bytes = self._errors.close()
+        self.result.output_digests = self._output.digests()
+        self.result.error_digests = self._errors.digests()
         self.result.counts = Counts(succeeded, failed, prompt, completion, self._retries)
         yield done
 
@@ -128,18 +136,14 @@ class Assembly:
     def _shard_lines(self, shard: ShardResult) -> Iterator[_Line]:
         segment = self._open(shard)
         try:
-            index = SegmentIndex() if segment is None else index_segment(segment)
+            index, damaged = self._index(segment, shard)
             self._retries += index.retries
-            damaged = shard.settled and (index.size, index.digest) != (shard.size, shard.digest)
-            if damaged:
-                good = f"{index.size:,} good bytes of {shard.size:,}"
-                self.result.damage.append(f"the segment of shard {shard.plan.ordinal} has {good}")
             try:
                 records = read_records(self._source.plan_file, shard.plan)
             except Corrupt as error:
                 yield from self._without_plan(shard, segment, index, str(error))
                 return
-            read = _reader(segment, index)
+            read = _reader(segment, index, line_by_line=damaged)
             for record in records:
                 entry = index.outcomes.get(record.line_number)
                 if entry is None:
@@ -159,16 +163,51 @@ class Assembly:
         except FileNotFoundError:
             return None
 
+    def _index(self, segment: ReadFile | None, shard: ShardResult) -> tuple[SegmentIndex, bool]:
+        """What a segment holds, and whether it has lost something."""
+        index, damaged = SegmentIndex(), False
+        try:
+            if segment is not None:
+                index = index_segment(segment)
+        except Corrupt:
+            damaged = True
+        if shard.settled and (index.size, index.digest) != (shard.size, shard.digest):
+            damaged = True
+        if damaged:
+            if segment is not None:
+                index = index_damaged(segment)
+            total = f" of {shard.size:,}" if shard.settled else ""
+            good = f"{index.good_bytes:,} good bytes{total}"
+            self.result.damage.append(f"the segment of shard {shard.plan.ordinal} has {good}")
+        return index, damaged
+
     def _missing(self, record: Record, damaged: bool) -> _Line:
         reason = self._source.unsent
         if reason is None or damaged:
             reason = Unsent.LOST
             self.result.lost += 1
-        token = self._source.input_file.read_at(
-            record.line_offset + record.id_offset, record.id_bytes
-        )
+        token = self._custom_id(record)
+        if token is None:
+            code, message = reason
+            reason = (code, f"{message} {Unsent.NAMELESS} {record.line_number}.")
         data = unsent_line(self._prefix, record.line_number, token or b'""', reason)
         return Entry(record.line_number, 0, len(data), OutcomeKind.FAILURE, 0, 0), data
+
+    def _custom_id(self, record: Record) -> bytes | None:
+        """As it stands in the input; None when that is damaged."""
+        start, why = record.line_offset + record.id_offset, "the input file is damaged"
+        try:
+            token = self._source.input_file.read_at(start, record.id_bytes)
+            if len(token) == record.id_bytes:
+                msgspec.json.decode(token, type=str)
+                return token
+        except Corrupt as error:
+            why = str(error)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass
+        if why not in self.result.damage[-1:]:
+            self.result.damage.append(why)
+        return None
 
     def _without_plan(
         self, shard: ShardResult, segment: ReadFile | None, index: SegmentIndex, why: str
@@ -176,7 +215,7 @@ class Assembly:
         """The plan is damaged: publish what the segment holds, count the rest as lost."""
         self.result.damage.append(why)
         self.result.lost += shard.plan.requests - len(index.outcomes)
-        read = _reader(segment, index)
+        read = _reader(segment, index, line_by_line=True)
         for number in sorted(index.outcomes):
             entry = index.outcomes[number]
             yield entry, read(entry)
@@ -189,6 +228,8 @@ class _Sink:
         self._append = append
         self._lines: list[bytes] = []
         self._pending_bytes = 0
+        self._hasher = BlockHasher()
+        self.digests = self._hasher.digests
         self.written_bytes = 0
 
     def write(self, line: bytes) -> None:
@@ -204,7 +245,9 @@ class _Sink:
 
     def _drain(self) -> None:
         if self._lines:
-            self._append(self._lines)
+            data = b"".join(self._lines)
+            self._append([data])
+            self._hasher.update(data)
             self.written_bytes += self._pending_bytes
             self._lines.clear()
             self._pending_bytes = 0
@@ -214,11 +257,13 @@ def _line_number(line: _Line) -> int:
     return line[0].line_number
 
 
-def _reader(segment: ReadFile | None, index: SegmentIndex) -> Callable[[Entry], bytes]:
+def _reader(
+    segment: ReadFile | None, index: SegmentIndex, *, line_by_line: bool
+) -> Callable[[Entry], bytes]:
     """How to get an entry's line: out of memory, or from the file when it is large."""
     if segment is None:
         return lambda _: b""
-    if index.size > _READ_WHOLE_BYTES_MAX:
+    if line_by_line or index.size > _READ_WHOLE_BYTES_MAX:
         return lambda entry: segment.read_at(entry.offset, entry.line_bytes)
     whole = segment.read_at(0, index.size)
     return lambda entry: whole[entry.offset : entry.offset + entry.line_bytes]

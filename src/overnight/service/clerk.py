@@ -9,14 +9,15 @@ for whoever receives them may let us wait.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
 from sqlalchemy import Connection
 
-from overnight.dispatch.segment import is_disk_full
 from overnight.domain.errors import Conflict, LeaseLost, Unavailable
 from overnight.domain.job import JobStatus
 from overnight.seams import Clock, Seams
@@ -34,7 +35,10 @@ POLL_SECONDS: Final = 0.025
 LOOK_SECONDS: Final = 1.0
 """How often it looks for work when nothing seems to have changed."""
 HOUSEKEEPING_SECONDS: Final = 1.0
-DISK_FULL_SECONDS: Final = 10.0
+HOLD_UP_SECONDS: Final = 10.0
+"""How long a job waits for a disk that is full or refuses it for another reason."""
+HELD_UP_MAX: Final = 64
+"""With so many it is the disk and not the jobs: no more are taken on."""
 WORKS_MAX: Final = 8
 """Files it works on side by side."""
 
@@ -56,6 +60,13 @@ class Work(Protocol):
     def abandon(self) -> None:
         """Leave without a trace."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldUp:
+    claim: JobClaim
+    until: float
+    """By the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +93,7 @@ class Clerk:
         self._janitor = Janitor(database, blobs, seams, self._thread)
         self._deliverer = Deliverer(database, seams, options.deliverer)
         self._works: deque[Work] = deque()
-        self._waiting_for_room: list[JobClaim] = []
-        self._room_at = 0.0
+        self._held_up: dict[str, _HeldUp] = {}
         self._look_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -151,11 +161,12 @@ class Clerk:
 
     async def _take_on(self, now: float) -> None:
         """Claim jobs to publish first (somebody waits for results), then to validate."""
-        if now < self._room_at:
-            return
-        while self._waiting_for_room:
-            self._works.append(self._work(self._waiting_for_room.pop()))
-        while len(self._works) < WORKS_MAX:
+        for job_id, held_up in list(self._held_up.items()):
+            if held_up.until <= now:
+                await self._database.write(partial(jobs.hold_up, claim=held_up.claim, why=None))
+                del self._held_up[job_id]
+                self._works.append(self._work(held_up.claim))
+        while len(self._works) < WORKS_MAX and len(self._held_up) < HELD_UP_MAX:
             # Looking is cheap; a write transaction is not, and there are many looks.
             if not await self._database.read(jobs.has_work_for_clerk):
                 return
@@ -182,13 +193,19 @@ class Clerk:
         except (LeaseLost, Conflict) as error:
             await self._drop(work, str(error))
         except OSError as error:
-            if not is_disk_full(error):
-                raise
-            _log.warning("the disk is full; trying again", job=work.claim.job.id)
+            await self._hold_up(work, error)
+
+    async def _hold_up(self, work: Work, error: OSError) -> None:
+        """The disk does not play along: this job waits, and is begun afresh; the others go on."""
+        claim = work.claim
+        name = f" ({Path(error.filename).name})" if isinstance(error.filename, str | Path) else ""
+        why = f"{error.strerror or error}{name}"
+        _log.warning("the disk refuses; trying again", job=claim.job.id, reason=why)
+        self._works.remove(work)
+        with suppress(OSError):
             work.abandon()
-            self._works.remove(work)
-            self._waiting_for_room.append(work.claim)
-            self._room_at = self._clock.monotonic() + DISK_FULL_SECONDS
+        self._held_up[claim.job.id] = _HeldUp(claim, self._clock.monotonic() + HOLD_UP_SECONDS)
+        await self._database.write(lambda tx: jobs.hold_up(tx, claim, f"the disk refuses: {why}"))
 
     async def _drop_overtaken(self) -> None:
         works = list(self._works)

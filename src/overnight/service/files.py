@@ -22,6 +22,7 @@ from overnight.service.upload_link import UploadLink
 from overnight.store import files as file_rows
 from overnight.store.blobs import Blobs
 from overnight.store.database import Database
+from overnight.store.verified import verified
 
 BATCH_INPUT: Final = "batch"
 
@@ -99,7 +100,7 @@ class Content:
     _threads: Threads
 
     async def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes; raises `Corrupt` when there are fewer."""
+        """Exactly `length` bytes; raises `Corrupt` when they are fewer, or not those stored."""
         data = await self._threads.run(partial(self._open.read_at, offset, length))
         if len(data) != length:
             raise Corrupt(f"{self.file.id} ends at byte {offset + len(data)}, too early.")
@@ -255,8 +256,9 @@ class Files:
     async def content(self, file_id: str, tenant: str | None) -> Content:
         """Raises `NotFound`, `InvalidRequest` before the bytes are there, and `Corrupt`."""
         file = await self.uploaded(file_id, tenant)
+        digests = await self._database.read(lambda tx: file_rows.digests(tx, file.id))
         opened = await self._reading.run(lambda: self._open(file))
-        return Content(file, opened, self._reading)
+        return Content(file, verified(opened, file.id, digests), self._reading)
 
     async def delete(self, file_id: str, tenant: str) -> None:
         """Raises `NotFound`, and `Conflict` while a live job refers to the file."""
@@ -291,7 +293,7 @@ class Files:
             lines=None,
             status=FileStatus.READY if received else FileStatus.PENDING,
         )
-        file_rows.add(tx, file)
+        file_rows.add(tx, file, received.digests if received else None)
         return file
 
     def _replacement(
@@ -302,7 +304,7 @@ class Files:
             # stay are of the same one.
             file_rows.get(tx, file_id)
             self._publish(incoming, file_id)
-            file_rows.complete(tx, file_id, received.bytes, received.sha256)
+            file_rows.complete(tx, file_id, received.bytes, received.sha256, received.digests)
 
         return replace
 

@@ -10,17 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+import structlog
 from sqlalchemy import Connection
 
+from overnight.domain.block_digests import BlockDigests
+from overnight.domain.errors import Corrupt
 from overnight.domain.file import FileStatus, StoredFile, result_file_id
 from overnight.domain.job import Job, JobEvent, JobStatus
 from overnight.domain.result_line import Unsent
 from overnight.seams import AppendFile, ReadFile, Seams, Threads
 from overnight.service.assembly import Assembled, Assembly, AssemblyInput, ShardResult
+from overnight.service.salvage import Nothing, PlanCheck, PlanRepair
 from overnight.store import files, jobs, shards
 from overnight.store.blobs import Blobs
 from overnight.store.database import Database
 from overnight.store.jobs import JobClaim, Published
+from overnight.store.verified import verified
 
 SYNC_BYTES: Final = 64 * 1024 * 1024
 """Written since the last sync; small enough for a disk to be done with soon."""
@@ -33,10 +38,19 @@ _UNSENT: Final = {
 }
 """What a request without an outcome means, by the state the job is published from."""
 
+_log = structlog.get_logger()
+
+
+class _Made(NamedTuple):
+    """A result file in its place, and what its row will say."""
+
+    file: StoredFile
+    digests: BlockDigests
+
 
 class _Verdict(NamedTuple):
     published: Published
-    files: list[StoredFile]
+    files: list[_Made]
 
 
 class Publishing:
@@ -51,6 +65,10 @@ class Publishing:
         self._clock = seams.clock
         self._disk = seams.disk
         self._thread = thread
+        self._shards: list[ShardResult] = []
+        self._plan: ReadFile = Nothing()
+        self._input: ReadFile = Nothing()
+        self._preparation: Iterator[None] | None = None
         self._assembly: Assembly | None = None
         self._steps: Iterator[int] = iter(())
         self._reads: list[ReadFile] = []
@@ -60,10 +78,13 @@ class Publishing:
         """What is left to write once the files are in their place."""
 
     async def step(self) -> bool:
-        """Write a little; at the end, publish. Raises `LeaseLost`, `Conflict`."""
+        """Write a little; at the end, publish. Raises `LeaseLost`, `Conflict`, `OSError`."""
         if self._verdict is None:
-            if self._assembly is None:
-                await self._begin()
+            if self._preparation is None:
+                self._preparation = await self._begin()
+            elif self._assembly is None:
+                if next(self._preparation, self) is self:
+                    self._assemble()
             elif next(self._steps, None) is None:
                 await self._conclude(self._assembly.result)
             elif self._assembly.written_bytes - self._synced_bytes > SYNC_BYTES:
@@ -75,7 +96,7 @@ class Publishing:
 
     def abandon(self) -> None:
         self._close()
-        for draft in self._drafts:
+        for draft in (*self._drafts, self._plan_draft):
             self._disk.remove(draft)
 
     @property
@@ -83,21 +104,46 @@ class Publishing:
         folder, epoch = self._blobs.job_folder(self.claim.job.id), self.claim.epoch
         return folder / f"output.{epoch}.draft", folder / f"errors.{epoch}.draft"
 
-    async def _begin(self) -> None:
+    @property
+    def _plan_draft(self) -> Path:
+        return self._blobs.plan_path(self.claim.job.id).with_name(f"plan.{self.claim.epoch}.draft")
+
+    async def _begin(self) -> Iterator[None]:
         job = self.claim.job
-        rows = await self._database.read(lambda tx: shards.of_job(tx, job.id))
-        try:
-            plan_file = self._open(self._blobs.plan_path(job.id))
-            input_file = self._open(self._blobs.file_path(job.input_file_id))
-        except FileNotFoundError as error:
-            self._give_up(f"{Path(error.filename).name} is missing")
+        rows, digests = await self._database.read(
+            lambda tx: (shards.of_job(tx, job.id), files.digests(tx, job.input_file_id))
+        )
+        self._shards = [_shard_result(row) for row in rows]
+        # A job whose folder is gone still gets its result files.
+        self._disk.make_folder(self._blobs.job_folder(job.id))
+        self._plan = self._open(self._blobs.plan_path(job.id))
+        input_file = self._open(self._blobs.file_path(job.input_file_id))
+        self._input = verified(input_file, "the input file", digests)
+        return self._prepare()
+
+    def _prepare(self) -> Iterator[None]:
+        """Go over the plan; one that is damaged is made again, if the input still gives it."""
+        plans = [shard.plan for shard in self._shards]
+        check = PlanCheck(self._plan, plans)
+        yield from check.steps()
+        if not check.damaged:
             return
+        draft = self._create(self._plan_draft)
+        repair = PlanRepair(self.claim.job, self._input, draft, plans)
+        yield from repair.steps()
+        told = {"job": self.claim.job.id, "repaired": repair.done}
+        _log.error("the plan is damaged", **told)
+        if repair.done:
+            self._plan = self._open(self._plan_draft)
+
+    def _assemble(self) -> None:
+        job = self.claim.job
         source = AssemblyInput(
             job_hex=job.id.rpartition("_")[2],
-            plan_file=plan_file,
-            input_file=input_file,
+            plan_file=self._plan,
+            input_file=self._input,
             segments=self._blobs.segments_folder(job.id),
-            shards=[_shard_result(row) for row in rows],
+            shards=self._shards,
             unsent=_UNSENT[job.status],
         )
         output, errors = (self._create(draft) for draft in self._drafts)
@@ -115,8 +161,14 @@ class Publishing:
         await self._sync(result.output_bytes + result.error_bytes)
         self._close()
         now, drafts = self._clock.now(), self._drafts
+        self._disk.remove(self._plan_draft)
         output = self._place(drafts[0], "output", result.output_bytes, now)
         errors = self._place(drafts[1], "error", result.error_bytes, now)
+        made = []
+        if output:
+            made.append(_Made(output, result.output_digests))
+        if errors:
+            made.append(_Made(errors, result.error_digests))
         published = Published(
             event=JobEvent.SALVAGED if result.lost or result.damage else JobEvent.PUBLISHED,
             output_file_id=output.id if output else None,
@@ -124,26 +176,14 @@ class Publishing:
             counts=result.counts,
             failure=_failure(result),
         )
-        self._verdict = _Verdict(published, [file for file in (output, errors) if file])
-
-    def _give_up(self, why: str) -> None:
-        """Nothing can be read: end the job without files."""
-        self._close()
-        published = Published(
-            event=JobEvent.SALVAGED,
-            output_file_id=None,
-            error_file_id=None,
-            counts=self.claim.job.counts,
-            failure=f"The results could not be read back from storage: {why}.",
-        )
-        self._verdict = _Verdict(published, [])
+        self._verdict = _Verdict(published, made)
 
     async def _publish(self, verdict: _Verdict) -> None:
         published, now = verdict.published, self._clock.now()
 
         def write(tx: Connection) -> None:
-            for file in verdict.files:
-                files.add(tx, file)
+            for made in verdict.files:
+                files.add(tx, made.file, made.digests)
             jobs.publish(tx, self.claim, published, now)
 
         await self._database.write(write)
@@ -164,7 +204,12 @@ class Publishing:
         return _result_file(job, file_id, kind, size, now)
 
     def _open(self, path: Path) -> ReadFile:
-        file = self._disk.open(path)
+        """What is lost is read as nothing; what is made of that says so."""
+        try:
+            file = self._disk.open(path)
+        except (FileNotFoundError, Corrupt) as error:
+            _log.error("a file of a job is lost", job=self.claim.job.id, reason=str(error))
+            return Nothing()
         self._reads.append(file)
         return file
 
@@ -209,4 +254,5 @@ def _failure(result: Assembled) -> str | None:
     if not result.lost and not result.damage:
         return None
     damage = f" ({'; '.join(result.damage[:3])})" if result.damage else ""
-    return f"{result.lost:,} results could not be read back from storage{damage}."
+    what = f"{result.lost:,} results" if result.lost else "Some of what the job was made from"
+    return f"{what} could not be read back from storage{damage}."

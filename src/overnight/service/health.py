@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 from overnight.domain.errors import Unavailable
 from overnight.seams import Seams
 from overnight.store import workers
-from overnight.store.blobs import Blobs
+from overnight.store.blobs import SCARCE_BYTES, Blobs
 from overnight.store.database import Database
 
 
@@ -35,6 +35,7 @@ class Health:
 
     def _missing_blobs(self) -> list[str]:
         try:
-            return [] if self._disk.free_bytes(self._blobs.jobs_folder) > 0 else ["disk space"]
+            free = self._disk.free_bytes(self._blobs.jobs_folder)
+            return [] if free >= SCARCE_BYTES else ["disk space"]
         except OSError:
             return ["blobs"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from overnight.domain.block_digests import BlockDigests, BlockHasher
 from overnight.domain.errors import LimitExceeded, Unavailable
 from overnight.seams import AppendFile, Disk, Threads
 
@@ -36,10 +37,11 @@ class SizeLimit:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What arrived: its length and its sha256 in lower-case hex."""
+    """What arrived: its length, its sha256 in lower-case hex, and the digests of its blocks."""
 
     bytes: int
     sha256: str
+    digests: BlockDigests
 
 
 class Incoming:
@@ -55,6 +57,7 @@ class Incoming:
         self._threads = threads
         self._limit = limit
         self._digest = hashlib.sha256()
+        self._blocks = BlockHasher()
         self._file: AppendFile | None = None
         self._held: list[bytes] = []
         self._held_bytes = 0
@@ -81,7 +84,7 @@ class Incoming:
         """Everything arrived: returns when the bytes are on the disk, still under `path`."""
         await self._flush()
         await self._threads.run(self._sync_and_close)
-        return Received(self._bytes, self._digest.hexdigest())
+        return Received(self._bytes, self._digest.hexdigest(), self._blocks.digests())
 
     async def __aenter__(self) -> Self:
         return self
@@ -112,6 +115,7 @@ class Incoming:
             raise Unavailable(f"The upload can not be stored: {error.strerror}.") from error
         for part in parts:
             self._digest.update(part)
+            self._blocks.update(part)
 
     def _sync_and_close(self) -> None:
         assert self._file is not None, "the flush before makes the file"  # noqa: S101

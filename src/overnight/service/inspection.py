@@ -14,10 +14,11 @@ from typing import Final
 from sqlalchemy import Connection
 
 from overnight.dispatch.segment import index_segment, segment_path
-from overnight.domain.errors import NotFound
+from overnight.dispatch.window import is_planned
+from overnight.domain.errors import Corrupt, NotFound
 from overnight.domain.file import FileStatus, result_file_id
 from overnight.domain.job import TERMINAL, Job
-from overnight.domain.plan import RECORD, records_checksum
+from overnight.domain.plan import RECORD
 from overnight.seams import Disk, ReadFile
 from overnight.service.janitor import is_evidence
 from overnight.store import files, inspection, jobs, shards
@@ -94,7 +95,7 @@ class Inspection:
         self.result.shards += len(rows)
         try:
             plan = self._disk.open(self._blobs.plan_path(job_id))
-        except OSError as error:
+        except (OSError, Corrupt) as error:
             self._suspect(job_id, rows[0], f"the plan {_trouble(error)}")
             return
         with closing(plan):
@@ -104,7 +105,7 @@ class Inspection:
                 yield read_bytes if self._checksums else 0
 
     def _check_shard(self, job_id: str, plan: ReadFile, row: ShardRow) -> None:
-        if self._checksums and not _is_planned(plan, row):
+        if self._checksums and not is_planned(plan, row.plan):
             self._suspect(job_id, row, f"the plan of shard {row.plan.ordinal} is damaged")
         if not row.settled:
             # Its segment may be torn at the end, which is what recovery is for.
@@ -116,7 +117,7 @@ class Inspection:
         try:
             with closing(self._disk.open(path)) as segment:
                 trouble = self._segment_trouble(segment, row)
-        except OSError as error:
+        except (OSError, Corrupt) as error:
             trouble = _trouble(error)
         if trouble:
             self._suspect(job_id, row, f"the segment of shard {row.plan.ordinal} {trouble}")
@@ -144,7 +145,7 @@ class Inspection:
             with closing(self._disk.open(self._blobs.file_path(row.id))) as file:
                 size = file.size()
                 trouble = "" if size == row.bytes else _cut_short(size, row.bytes)
-        except OSError as error:
+        except (OSError, Corrupt) as error:
             trouble = _trouble(error)
         if trouble and self._database.read(partial(_is_still, row=row)):
             self.result.damage.append(f"{row.id}: it {trouble}")
@@ -181,19 +182,13 @@ def _is_still(tx: Connection, row: FileRow) -> bool:
     return file.status is FileStatus.READY and file.bytes == row.bytes
 
 
-def _is_planned(plan: ReadFile, row: ShardRow) -> bool:
-    start, size = row.plan.first_record * RECORD.size, row.plan.requests * RECORD.size
-    try:
-        return records_checksum(plan.read_at(start, size)) == row.plan.checksum
-    except OSError:
-        return False
-
-
 def _cut_short(size: int, wanted: int) -> str:
     return f"has {size:,} bytes instead of {wanted:,}"
 
 
-def _trouble(error: OSError) -> str:
+def _trouble(error: OSError | Corrupt) -> str:
     if isinstance(error, FileNotFoundError):
         return "is missing"
+    if isinstance(error, Corrupt):
+        return f"is damaged: {error}"
     return f"can not be read: {error.strerror or error}"

@@ -11,15 +11,18 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from overnight.domain.block_digests import BlockDigests
+from overnight.domain.errors import Corrupt
 from overnight.domain.fault_codes import FaultCode
 from overnight.domain.job import Job
 from overnight.domain.request import Fault, LineRules
 from overnight.seams import AppendFile, ReadFile, Seams, Threads
 from overnight.service.validator import Validation, ValidationProgress
-from overnight.store import jobs, lanes
+from overnight.store import files, jobs, lanes
 from overnight.store.blobs import Blobs
 from overnight.store.database import Database
 from overnight.store.jobs import Accepted, JobClaim
+from overnight.store.verified import verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,14 @@ class Intake:
         self._rejected = False
 
     async def step(self) -> bool:
-        """Read a little; at the end, say what came of it. Raises `LeaseLost`, `Conflict`."""
+        """Read a little; at the end, say what came of it.
+
+        Raises `LeaseLost`, `Conflict`, `OSError`.
+        """
         if self._verdict is None:
             if self._validation is None:
                 await self._begin()
-            elif next(self._steps, None) is None:
+            elif self._read_on():
                 await self._conclude(self._validation)
         if self._verdict is None:
             return False
@@ -80,18 +86,39 @@ class Intake:
 
     async def _begin(self) -> None:
         job = self.claim.job
-        served = await self._database.read(served_models)
+        served, digests = await self._database.read(
+            lambda tx: (served_models(tx), files.digests(tx, job.input_file_id))
+        )
         self._disk.make_folder(self._blobs.segments_folder(job.id))
         self._disk.remove(self._draft)
         try:
-            self._input = self._disk.open(self._blobs.file_path(job.input_file_id))
+            self._input = self._open(digests)
         except FileNotFoundError:
             self._reject([_gone(job.input_file_id)])
+            return
+        except Corrupt as error:
+            self._reject([_damaged(job.input_file_id, error)])
             return
         self._plan = self._disk.create(self._draft)
         rules = rules_of(job, self._options.rules)
         self._validation = Validation(self._input, self._plan, rules, served)
         self._steps = self._validation.steps()
+
+    def _open(self, digests: BlockDigests | None) -> ReadFile:
+        job = self.claim.job
+        opened = self._disk.open(self._blobs.file_path(job.input_file_id))
+        if (size := opened.size()) != job.input_bytes:
+            opened.close()
+            raise Corrupt(f"it has {size:,} bytes, and {job.input_bytes:,} were uploaded")
+        return verified(opened, "it", digests)
+
+    def _read_on(self) -> bool:
+        """True when all is read."""
+        try:
+            return next(self._steps, None) is None
+        except Corrupt as error:
+            self._reject([_damaged(self.claim.job.input_file_id, error)])
+            return False
 
     async def _conclude(self, validation: Validation) -> None:
         """Make the plan durable, or throw it away; what is left is one transaction."""
@@ -120,6 +147,14 @@ class Intake:
 
 def _gone(file_id: str) -> Fault:
     message = f"Cannot find file {file_id}: it is gone. Upload it again, and create a new batch."
+    return Fault(FaultCode.INVALID_REQUEST, message, param="file_id")
+
+
+def _damaged(file_id: str, error: Corrupt) -> Fault:
+    message = (
+        f"Cannot read file {file_id} back from storage: {error}. Upload it again, and create a "
+        "new batch."
+    )
     return Fault(FaultCode.INVALID_REQUEST, message, param="file_id")
 
 

@@ -11,14 +11,18 @@ from overnight.service.submission import JobsOptions, Sending, Submission, Submi
 from overnight.service.waiting import Situation, why_waiting
 from overnight.store import jobs as job_rows
 from overnight.store import lanes, shards, workers
+from overnight.store.blobs import SCARCE_BYTES, Blobs
 from overnight.store.database import Database
 
 
 class Jobs:
     """Submit, get, list and cancel."""
 
-    def __init__(self, database: Database, seams: Seams, options: JobsOptions) -> None:
+    def __init__(
+        self, database: Database, blobs: Blobs, seams: Seams, options: JobsOptions
+    ) -> None:
         self._database = database
+        self._blobs = blobs
         self._clock = seams.clock
         self._chance = seams.chance
         self._options = options
@@ -66,7 +70,7 @@ class Jobs:
         live = [job for job in jobs if job.status not in TERMINAL]
         if not live:
             return {}
-        now = self._clock.now()
+        now, disk_full = self._clock.now(), self._blobs.room() < SCARCE_BYTES
 
         def look(tx: Connection) -> dict[str, str]:
             situation = Situation(
@@ -74,12 +78,13 @@ class Jobs:
                 worker_alive=workers.alive(tx, "worker", now),
                 lanes=lanes.all(tx),
                 now=now,
+                disk_full=disk_full,
             )
             sentences = {}
             for job in live:
                 running = job.status is JobStatus.IN_PROGRESS
                 models = shards.open_models(tx, job.id) if running else []
-                sentences[job.id] = why_waiting(job.status, models, situation)
+                sentences[job.id] = why_waiting(job, models, situation)
             return {job_id: why for job_id, why in sentences.items() if why is not None}
 
         return await self._database.read(look)

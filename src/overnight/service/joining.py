@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+from overnight.domain.block_digests import BlockDigests, BlockHasher
 from overnight.domain.errors import Corrupt, Unavailable
 from overnight.domain.upload import Part, Upload
 from overnight.seams import AppendFile, Disk, ReadFile, Threads
@@ -27,10 +28,13 @@ _SYNC_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """Of all parts in their order, in lower-case hex; md5 only where it was asked for."""
+    """Of all parts in their order, in lower-case hex; md5 only where it was asked for, and those
+    of the blocks only where something had to be read.
+    """
 
     sha256: str
     md5: str | None = None
+    blocks: BlockDigests | None = None
 
 
 class Joining:
@@ -51,15 +55,18 @@ class Joining:
         hashes = [hashlib.sha256()]
         if with_md5:
             hashes.append(hashlib.md5(usedforsecurity=False))
+        hasher = BlockHasher()
+        updates = [hasher.update, *(each.update for each in hashes)]
         done = await self._run(lambda: self._joined(upload, parts))
         if done:
             length = sum(part.bytes for part in parts[:done])
             async for block in self._blocks(self._blobs.joined_path(upload.id), length):
-                await self._run(partial(_update, hashes, block))
+                await self._run(partial(_show, updates, block))
         for part in parts[done:]:
             async for block in self._blocks(self._path(part), part.bytes):
-                await self._run(partial(_update, hashes, block))
-        return Digests(*(each.hexdigest() for each in hashes))
+                await self._run(partial(_show, updates, block))
+        sha256, *md5 = (each.hexdigest() for each in hashes)
+        return Digests(sha256, md5[0] if md5 else None, hasher.digests())
 
     async def join(self, upload: Upload, parts: Sequence[Part]) -> None:
         """Leave the file durably in its place; may be done again, whatever ended the last time.
@@ -164,9 +171,9 @@ class Joining:
             raise Unavailable(f"The upload can not be stored: {error.strerror}.") from error
 
 
-def _update(hashes: Sequence["hashlib._Hash"], block: bytes) -> None:
-    for each in hashes:
-        each.update(block)
+def _show(updates: Sequence[Callable[[bytes], None]], block: bytes) -> None:
+    for update in updates:
+        update(block)
 
 
 def _read(file: ReadFile, offset: int, length: int) -> bytes:

@@ -265,9 +265,13 @@ class PartUploads:
         _check_promised("sha256", digests.sha256, upload.checksum, "checksum")
         _check_promised("md5", digests.md5, order.md5, "md5")
         part_ids = tuple(part.id for part in chosen)
-        await self._database.write(
-            lambda tx: upload_rows.settle_order(tx, upload.id, part_ids, digests.sha256)
-        )
+
+        def settle(tx: Connection) -> None:
+            upload_rows.settle_order(tx, upload.id, part_ids, digests.sha256)
+            if digests.blocks is not None:
+                file_rows.set_digests(tx, upload.file_id, digests.blocks)
+
+        await self._database.write(settle)
         return replace(
             upload, status=UploadStatus.JOINING, part_ids=part_ids, sha256=digests.sha256
         )

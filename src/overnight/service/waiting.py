@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from overnight.domain.job import PUBLISHING, TERMINAL, JobStatus
+from overnight.domain.job import PUBLISHING, TERMINAL, Job, JobStatus
 from overnight.store.lanes import LaneRow
 
 _MODELS_NAMED_MAX: Final = 10
@@ -19,16 +19,22 @@ class Situation:
     worker_alive: bool
     lanes: Sequence[LaneRow]
     now: float
+    disk_full: bool = False
 
 
-def why_waiting(status: JobStatus, open_models: Sequence[str], situation: Situation) -> str | None:
+def why_waiting(job: Job, open_models: Sequence[str], situation: Situation) -> str | None:
     """None when nothing is known to stand in the way.
 
     `open_models` are the models of the requests without an outcome; one that can be sent is
     enough for the job to move.
     """
+    status = job.status
     if status in TERMINAL:
         return None
+    if situation.disk_full:
+        return "waiting: the disk is full; it goes on by itself when there is room"
+    if job.held_up_by is not None and situation.clerk_alive:
+        return f"waiting: {job.held_up_by}"
     if status is JobStatus.VALIDATING or status in PUBLISHING:
         return None if situation.clerk_alive else "waiting: no clerk is running"
     if not situation.worker_alive:

@@ -152,7 +152,7 @@ class Worker:
         self._lease = Lease(identity, "worker", database, seams.clock, options.lease_seconds)
         self._dispatcher = Dispatcher(seams, options.dispatch)
         self._lanes = HeldLanes(self._dispatcher, seams.clock, options.upstreams)
-        self._loader = ShardLoader(blobs, seams)
+        self._loader = ShardLoader(database, blobs, seams)
         self._held: dict[OpenShard, _Held] = {}
         self._settling: list[Settlement] = []
         self._releasing: list[Held] = []
@@ -355,6 +355,10 @@ class Worker:
             one_by_one = claim.fruitless_takeovers >= FRUITLESS_TAKEOVERS_MAX
             try:
                 shard = await self._loader.load(claim, one_by_one=one_by_one)
+            except Unavailable as error:
+                _log.warning("a shard can not be opened now", reason=str(error))
+                self._releasing.append((claim.job_id, claim.ordinal, claim.epoch))
+                continue
             except OSError as error:
                 if not is_disk_full(error):
                     raise

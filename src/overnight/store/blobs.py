@@ -15,6 +15,9 @@ from typing import Final
 
 from overnight.seams import Disk
 
+SCARCE_BYTES: Final = 64 * 1024
+"""With less than that free, a disk is full for everyone: one write of ours may need as much."""
+
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}")
 
 
@@ -31,6 +34,13 @@ class Blobs:
     def make_folders(self) -> None:
         for folder in (self._files, self._incoming, self.uploads_folder, self.jobs_folder):
             self._disk.make_folder(folder)
+
+    def room(self) -> int:
+        """Bytes that are free on the disk; 0 when it can not say."""
+        try:
+            return self._disk.free_bytes(self.jobs_folder)
+        except OSError:
+            return 0
 
     def file_path(self, file_id: str) -> Path:
         return self._files / _checked(file_id)

@@ -24,11 +24,14 @@ from sqlalchemy import (
 from overnight.domain.errors import NotFound
 from overnight.domain.file import FileStatus, StoredFile
 from overnight.store.paging import PageRequest, page_rows
-from overnight.store.tables import files, is_live, is_present, jobs
+from overnight.store.tables import file_digests, files, is_live, is_present, jobs
 
 
-def add(tx: Connection, file: StoredFile) -> None:
-    """Insert the row; the bytes of a file that is READY must be durable before."""
+def add(tx: Connection, file: StoredFile, digests: bytes | None = None) -> None:
+    """Insert the row; the bytes of a file that is READY must be durable before.
+
+    `digests` are those of its blocks, if they are known.
+    """
     tx.execute(
         insert(files).values(
             id=file.id,
@@ -43,6 +46,19 @@ def add(tx: Connection, file: StoredFile) -> None:
             status=file.status.value,
         )
     )
+    if digests is not None:
+        set_digests(tx, file.id, digests)
+
+
+def set_digests(tx: Connection, file_id: str, digests: bytes) -> None:
+    """What the blocks of the file are, in the place of what they were."""
+    tx.execute(delete(file_digests).where(file_digests.c.file_id == file_id))
+    tx.execute(insert(file_digests).values(file_id=file_id, blocks=digests))
+
+
+def digests(tx: Connection, file_id: str) -> bytes | None:
+    """Of the file's blocks; None when nobody has made any."""
+    return tx.scalar(select(file_digests.c.blocks).where(file_digests.c.file_id == file_id))
 
 
 def get(tx: Connection, file_id: str, tenant: str | None = None) -> StoredFile:
@@ -94,9 +110,10 @@ def same_bytes(
     return None if row is None else _to_file(row)
 
 
-def complete(tx: Connection, file_id: str, size_bytes: int, sha256: str) -> None:
+def complete(tx: Connection, file_id: str, size_bytes: int, sha256: str, digests: bytes) -> None:
     """Make the file READY, its bytes being durable in their place. Raises `NotFound`."""
     _change(tx, file_id, bytes=size_bytes, sha256=sha256, status=FileStatus.READY.value)
+    set_digests(tx, file_id, digests)
 
 
 def confirm(tx: Connection, file_id: str, now: float) -> None:
@@ -150,6 +167,7 @@ def purgeable(tx: Connection, now: float, older_than_seconds: float) -> list[str
 def purged(tx: Connection, file_ids: Sequence[str], now: float) -> None:
     """Of tombstones whose bytes are gone keep no more than a list needs to go on after them."""
     for file_id in file_ids:
+        tx.execute(delete(file_digests).where(file_digests.c.file_id == file_id))
         tx.execute(
             update(files)
             .where(files.c.id == file_id, ~is_present)

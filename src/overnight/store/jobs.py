@@ -172,7 +172,7 @@ def advance(tx: Connection, job_id: str, event: JobEvent, now: float, why: str =
         moved = tx.execute(
             update(jobs)
             .where(jobs.c.id == job_id, jobs.c.status == source.value)
-            .values(status=target.value, clerk=None)
+            .values(status=target.value, clerk=None, held_up_by=None)
         ).rowcount
         if moved:
             break
@@ -220,6 +220,11 @@ def unclaim(tx: Connection, claim: JobClaim) -> None:
 def still_claimed(tx: Connection, claim: JobClaim) -> bool:
     """False once the clerk was declared dead, or the job left the status it was claimed in."""
     return bool(tx.scalar(select(exists().where(_held(claim)))))
+
+
+def hold_up(tx: Connection, claim: JobClaim, why: str | None) -> None:
+    """Tell why the clerk does not go on, or None that it does; nothing when the claim is gone."""
+    tx.execute(update(jobs).where(_held(claim)).values(held_up_by=why))
 
 
 def fence(tx: Connection, claim: JobClaim) -> None:
@@ -301,7 +306,7 @@ def _claim(tx: Connection, worker: str, statuses: Iterable[JobStatus]) -> JobCla
             jobs.c.clerk_epoch == row.clerk_epoch,
             jobs.c.status == row.status,
         )
-        .values(clerk=worker, clerk_epoch=row.clerk_epoch + 1)
+        .values(clerk=worker, clerk_epoch=row.clerk_epoch + 1, held_up_by=None)
     ).rowcount
     if not taken:
         return None
@@ -377,6 +382,7 @@ def _to_job(row: Row[Any], entered_at: Mapping[JobStatus, float], live: Counts) 
         error_file_id=row.error_file_id,
         faults=msgspec.json.decode(row.faults, type=tuple[Fault, ...]),
         failure=row.failure,
+        held_up_by=row.held_up_by,
         entered_at=entered_at,
     )
 

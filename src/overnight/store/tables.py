@@ -15,6 +15,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -65,6 +66,8 @@ jobs: Final = Table(
     Column("error_file_id", Text),
     Column("faults", Text, nullable=False),
     Column("failure", Text),
+    # Why a clerk that holds it does not go on; null when it does.
+    Column("held_up_by", Text),
     Column("clerk", Text),
     Column("clerk_epoch", Integer, nullable=False),
     # 0 until a shard of the job is claimed, which puts a new job first in its turn.
@@ -199,6 +202,15 @@ Index("files_expiring", files.c.expires_at, sqlite_where=files.c.expires_at.is_n
 Index("files_deleted", files.c.deleted_at, sqlite_where=files.c.deleted_at.is_not(None))
 is_present: Final = files.c.deleted_at.is_(None)
 Index("files_present", files.c.tenant, files.c.sha256, sqlite_where=is_present)
+
+# Not a column of files, for lists of those read whole rows. Of a file in parts it comes before the
+# file's own row.
+file_digests: Final = Table(
+    "file_digests",
+    metadata,
+    Column("file_id", Text, primary_key=True),
+    Column("blocks", LargeBinary, nullable=False),
+)
 
 uploads: Final = Table(
     "uploads",
