@@ -11,7 +11,7 @@ UV_COMPILE = "$$uv" pip compile --quiet --universal --python-version 3.11 --gene
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check ruff types imports format reference screens lock bench clean \
-	demo-real test-real soak mutants fuzz chaos
+	demo-real test-real soak mutants fuzz chaos audit
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ lock:  ## pin what pyproject.toml and tests/sdk/*.in name (UPGRADE=1 to the newe
 	$(UV_COMPILE) pyproject.toml -o requirements.lock && \
 	$(UV_COMPILE) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock && \
 	cd tests/sdk && for name in *.in; do $(UV_COMPILE) "$$name" -o "$${name%.in}.lock" || exit 1; done
+
+audit: setup  ## ask whether anything we pin has known holes (ends with 69 where nobody knows)
+	@$(BIN)/python -m tools.audit
 
 bench: setup  ## what a request costs, against bare and common clients
 	@$(BIN)/python -m bench $(ARGS)
