@@ -100,7 +100,8 @@ class CuttingServer:
         assert handler is not None
         self._handlers.append(handler)
         try:
-            await self._answer(reader, writer)
+            if not await self._answer(reader, writer):
+                return
             if self.cut_at < self.request_bytes:
                 self.cut_at += 1
                 await reader.readexactly(self.cut_at)
@@ -110,8 +111,12 @@ class CuttingServer:
         finally:
             writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Was it a request?"""
         head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"GET"):
+            writer.write(b"HTTP/1.1 404 None\r\ncontent-length: 0\r\n\r\n")
+            return False
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
         body = await reader.readexactly(length)
         self.request_bytes = len(head) + length
@@ -119,6 +124,7 @@ class CuttingServer:
         self.served[number] += 1
         writer.write(echo(number))
         await writer.drain()
+        return True
 
 
 @pytest.mark.parametrize("end", ["close", "reset"])
