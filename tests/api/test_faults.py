@@ -56,6 +56,20 @@ def test_what_is_our_fault_is_logged_with_its_request_id(tmp_path: Path) -> None
     assert entry["why"] == reply.at("error", "message")
 
 
+def test_the_log_holds_no_link_and_nothing_that_steers_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: object) -> None:
+        raise errors.Unavailable("later")
+
+    with capture_logs() as logged, ApiServer(tmp_path) as server:
+        monkeypatch.setattr(server.services.files, "get", down)
+        monkeypatch.setattr(server.services.files, "read_link", down)
+        assert server.ask("GET", "/v1/files/%1b%5b2J%0a").status == 503
+        assert server.ask("PUT", "/storage/file-1.1.-.signature", b"").status == 503
+    assert [entry["path"] for entry in logged] == [r"'/v1/files/\x1b[2J\n'", "/storage/…"]
+
+
 def test_unavailable_says_when_to_come_back() -> None:
     reply = fault_reply(errors.Unavailable("later"))
     assert reply.status_code == 503

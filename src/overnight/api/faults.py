@@ -110,9 +110,12 @@ def _path(request: Request) -> str:
 
 
 def _path_to_log(request: Request) -> str:
-    """Whoever reads the log must not be able to use a link that was sent."""
+    """Whoever reads the log must not be able to use a link that was sent, nor have their terminal
+    steered by whoever sent it."""
     path = _path(request)
-    return f"{STORAGE_PREFIX}…" if path.startswith(STORAGE_PREFIX) else path
+    if path.startswith(STORAGE_PREFIX):
+        return f"{STORAGE_PREFIX}…"
+    return path if path.isprintable() else ascii(path)
 
 
 def _methods(request: Request) -> list[str]:
