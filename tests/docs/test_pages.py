@@ -14,6 +14,7 @@ CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(#[^)\s]*)?\)")
 LAYERS = "domain|seams|store|dispatch|service|api|sim|settings|options|supervisor|node|cli"
 NAME = re.compile(rf"(?:{LAYERS})(?:\.\w+)+")
+TEST = re.compile(r"(tests/[\w./-]+\.py)::(\w+)")
 PLACE = re.compile(r"(?:src|tests|docs|bench|tools)/[\w./-]+")
 
 
@@ -54,6 +55,8 @@ def test_names_links_and_places_exist(page: Path) -> None:
             pytest.fail(f"`{name}` is not in the code any more: {error}")
     for place in filter(PLACE.fullmatch, code):
         assert (ROOT / place).exists(), f"there is no {place}"
+    for path, name in TEST.findall(text):
+        assert f"\ndef {name}(" in (ROOT / path).read_text(), f"there is no test {path}::{name}"
     for path, anchor in LINK.findall(text):
         target = page.parent / path if path else page
         assert target.exists(), f"link to {path}"
