@@ -53,6 +53,11 @@ class Round:
     brief: bool = False
     """As short as makes sense: it is one of many tests."""
 
+    @property
+    def log(self) -> Path:
+        """Where services should write; told if the round fails."""
+        return self.folder / "service.log"
+
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
@@ -84,26 +89,31 @@ class Outcome:
 
 
 def play(scenario: Scenario, seed: int) -> Outcome:
-    """One round in a folder of its own. Whatever the processes write on stderr goes to a file."""
+    """One round in a folder of its own. What processes write on standard error goes to a file."""
     base = Path(tempfile.mkdtemp(prefix="overnight-chaos-"))
     folder, log = base / "round", base / "stderr.txt"
     folder.mkdir()
     outcome = Outcome(scenario.name, seed, Tally())
+    game = Round(seed, folder, random.Random(seed), outcome.tally)
     began = time.monotonic()
     try:
         with stderr_into(log), an_end_within(ROUND_SECONDS_MAX):
-            scenario.play(Round(seed, folder, random.Random(seed), outcome.tally))
+            scenario.play(game)
     except NotHere as lack:
         outcome.not_here = str(lack)
     except Exception as error:  # noqa: BLE001  whatever it is, it is the verdict
         outcome.failure = what_broke(error)
-        outcome.log = log.read_text(errors="replace").splitlines()
+        outcome.log = [line for path in (log, game.log) for line in lines_of(path)]
         outcome.kept = folder
     finally:
         outcome.seconds = time.monotonic() - began
         if outcome.kept is None:
             shutil.rmtree(base)
     return outcome
+
+
+def lines_of(log: Path) -> list[str]:
+    return log.read_text(errors="replace").splitlines() if log.exists() else []
 
 
 def what_broke(error: BaseException) -> str:

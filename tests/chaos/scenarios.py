@@ -4,7 +4,7 @@ from importlib import import_module
 
 from chaos.frame import Scenario
 
-MODULES: tuple[str, ...] = ("kills", "freezes", "rivals", "drains")
+MODULES: tuple[str, ...] = ("kills", "freezes", "rivals", "drains", "orphans", "busy")
 """Each has `SCENARIOS`, a tuple of `Scenario`."""
 
 

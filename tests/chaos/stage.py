@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from chaos.frame import Round
 from chaos.recorder import Recorder, recording
 from chaos.user import Order, User
-from chaos.verdict import Troubles, check_at_rest, check_orders
+from chaos.verdict import Troubles, check_at_rest, check_log, check_orders
 from support.ports import free_port
 from support.service import ServiceProcess, running_service
 
@@ -32,6 +32,7 @@ class Stage:
         for user in self.users:
             user.join()
         assert self.service.stop() == 0
+        check_log(game.log)
         check_orders(self.orders, self.recorder, self.troubles, game.tally)
         check_at_rest(self.service.data_dir, self.orders)
 
@@ -52,7 +53,9 @@ def stage(
     flags = ("--port", str(port), "--max-in-flight", str(IN_FLIGHT), *arguments)
     with (
         recording(recorder) as upstream,
-        running_service(game.folder / "data", upstream.base_url, *flags, **settings) as service,
+        running_service(
+            game.folder / "data", upstream.base_url, *flags, errors=game.log, **settings
+        ) as service,
     ):
         users = [User(f"http://127.0.0.1:{port}", inputs, each) for each in orders]
         for user in users:

@@ -99,7 +99,7 @@ def _check_repeats(recorder: Recorder, troubles: Troubles, tally: Tally) -> None
 
 
 def check_at_rest(data_dir: Path, orders: Sequence[Order]) -> None:
-    """After an orderly stop: a sound database, no claims, and one job for each order."""
+    """After an orderly stop: a sound database, no claims, one job for each order, all bytes."""
     queries = {
         "workers": "select count(*) from workers",
         "lanes": "select count(*) from lanes where worker is not null",
@@ -110,8 +110,19 @@ def check_at_rest(data_dir: Path, orders: Sequence[Order]) -> None:
         assert database.execute("pragma integrity_check").fetchall() == [("ok",)]
         held = {name: database.execute(query).fetchone()[0] for name, query in queries.items()}
         made = database.execute("select count(*) from jobs").fetchone()[0]
+        query = "select id from files where status = 'ready' and deleted_at is null"
+        told = {row[0] for row in database.execute(query)}
     assert not any(held.values()), f"claims are left: {held}"
     assert made == len(orders), f"{made} jobs were made of {len(orders)} orders"
+    stored = {path.name for path in (data_dir / "files").rglob("*") if path.is_file()}
+    assert told <= stored, f"files without bytes: {told - stored}"
+
+
+def check_log(log: Path) -> None:
+    """Whatever was done to the processes, none met what it does not know."""
+    lines = log.read_text(errors="replace").splitlines()
+    defects = [line for line in lines if "died of an exception" in line or "Traceback" in line]
+    assert not defects, f"{len(defects)} in the log, first {defects[0]!r}"
 
 
 def leases_held(data_dir: Path) -> int:

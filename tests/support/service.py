@@ -127,7 +127,11 @@ class ServiceProcess:
 
 @contextmanager
 def running_service(
-    data_dir: Path, upstream: str, *arguments: str, **settings: object
+    data_dir: Path,
+    upstream: str,
+    *arguments: str,
+    errors: Path | None = None,
+    **settings: object,
 ) -> Iterator[ServiceProcess]:
     """`overnight serve` on a free port, ready when it is handed out.
 
@@ -135,7 +139,7 @@ def running_service(
     `lease_seconds=3` is `OVERNIGHT_LEASE_SECONDS=3`.
     """
     environment = {f"OVERNIGHT_{name.upper()}": str(value) for name, value in settings.items()}
-    service = ServiceProcess(data_dir, ("--upstream", upstream, *arguments), environment)
+    service = ServiceProcess(data_dir, ("--upstream", upstream, *arguments), environment, errors)
     try:
         service.start()
         yield service
