@@ -12,7 +12,8 @@ from overnight.service.part_uploads import PartUploads
 from overnight.service.submission import JobsOptions
 from overnight.service.webhooks.courier import Courier
 from overnight.service.webhooks.endpoints import Webhooks
-from simulation.process import Process, ProcessDatabase
+from simulation.database import ProcessDatabase
+from simulation.process import Process
 from support.memory_disk import Died
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Front:
 
     def jobs(self, window_seconds: float) -> Jobs:
         options = JobsOptions(window_seconds=window_seconds)
-        return Jobs(self._database, self._process.seams, options)
+        return Jobs(self._database, self._machine.blobs, self._process.seams, options)
 
     async def run(self, stop: asyncio.Event) -> None:
         with suppress(Unavailable):

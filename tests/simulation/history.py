@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from xxhash import xxh3_64_hexdigest
 
 from overnight.dispatch.segment import segment_path
@@ -185,12 +185,18 @@ class History:
 
     # Committing
 
+    def rows_lost(self, engine: Engine) -> None:
+        """A power loss has taken commits back."""
+        with engine.begin() as tx:
+            self.latest = Rows.read(tx)
+
     def watch(self, process: Process, tx: Connection, work: Callable[[Connection], T]) -> T:
         """Run a transaction of `process` and hold what it did against the rules."""
         connection = tx.connection.driver_connection
         assert connection is not None
         # Nobody commits but through here.
         before, changes = self.latest, connection.total_changes
+        self.machine.commits.begun()
         result = work(tx)
         if connection.total_changes != changes:
             after = self.latest = Rows.read(tx)

@@ -14,12 +14,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from overnight.dispatch.dispatcher import DispatchOptions
 from overnight.dispatch.http1 import Target, Timeouts
@@ -37,13 +36,12 @@ from overnight.service.webhooks.deliverer import DelivererOptions
 from overnight.service.worker import WorkerOptions
 from overnight.store import jobs, lanes
 from overnight.store.blobs import Blobs
-from overnight.store.database import open_engine
 from overnight.store.lanes import LaneSpec
-from overnight.store.tables import metadata
+from simulation.database import Commits, ProcessDatabase, empty_database
 from simulation.front import Front
 from simulation.history import History
 from simulation.place import Place
-from simulation.process import EPOCH, Process, ProcessDatabase
+from simulation.process import EPOCH, Process
 from simulation.receivers import Receivers
 from simulation.upstream import ScriptedUpstream
 from simulation.users import User, leave
@@ -110,7 +108,8 @@ class Machine:
         self.disk = MemoryDisk()
         self.network = Network()
         self.blobs = Blobs(Path("data"), self.disk)
-        self.engine = _empty_database()
+        self.engine = empty_database()
+        self.commits = Commits(self.engine)
         self.history = History(self)
         self.clock_skew = 0.0
         self.disk_is_slow = False
@@ -202,6 +201,8 @@ class Machine:
             if place.process is not None:
                 place.process.die("with the machine")
         self.disk.lose_power(self.chance)
+        if self.commits.lose_power(self.chance):
+            self.history.rows_lost(self.engine)
         self.history.power_losses.append(self.loop.time())
 
     # The run
@@ -221,7 +222,7 @@ class Machine:
         await self._close(keeping)
         watching.cancel()
         self.left = set(self.disk.files)
-        self.disk.lose_power(self.chance)
+        self.lose_power()
         judge(self, ended)
         return Report(
             self.seed,
@@ -247,7 +248,7 @@ class Machine:
         for place in self.places:
             if place.process is not None:
                 place.process.acts_left = place.process.turns_left = None
-                place.process.renames_to_freeze = None
+                place.process.renames_to_freeze = place.process.writes_to_freeze = None
 
     async def _wait_for_the_end(self, using: "asyncio.Future[Any]") -> list[Job]:
         """All jobs as they ended, or are when patience has."""
@@ -258,12 +259,13 @@ class Machine:
         else:
             self.history.broke("users still wait for answers")
             using.cancel()
-        while True:
-            found = await self.database.read(self._jobs)
-            is_over = all(job.status in TERMINAL for job in found)
-            if is_over or self.history.violations or self.loop.time() > until:
-                return found
+        while self._is_going_on() and self.loop.time() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
+        return await self.database.read(self._jobs)
+
+    def _is_going_on(self) -> bool:
+        jobs = self.history.latest.jobs.values()
+        return not self.history.violations and any(row.status not in TERMINAL for row in jobs)
 
     def _jobs(self, tx: Connection) -> list[Job]:
         found = []
@@ -297,22 +299,6 @@ class Machine:
             if not task.done():
                 self.history.broke("a process does not stop within 30 s")
                 task.cancel()
-
-
-@cache
-def _engine() -> Engine:
-    engine = open_engine(Path(":memory:"))
-    metadata.create_all(engine)
-    return engine
-
-
-def _empty_database() -> Engine:
-    """One for all runs of this interpreter, for preparing its statements costs more than a run."""
-    engine = _engine()
-    with engine.begin() as tx:
-        for table in reversed(metadata.sorted_tables):
-            tx.execute(table.delete())
-    return engine
 
 
 _SMALLER: Final = (

@@ -7,8 +7,9 @@ from overnight.domain.errors import LeaseLost, Unavailable
 from overnight.service.clerk import Clerk
 from overnight.service.worker import Worker
 from overnight.store import workers
+from simulation.database import ProcessDatabase
 from simulation.front import Front
-from simulation.process import Process, ProcessDatabase
+from simulation.process import Process
 
 if TYPE_CHECKING:
     from simulation.machine import Machine

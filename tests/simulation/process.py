@@ -8,18 +8,13 @@ thawed goes on where it was: a zombie, if it was declared dead meanwhile.
 import asyncio
 import random
 import ssl
-from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from contextvars import copy_context
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import Connection
-from xxhash import xxh3_64_hexdigest
-
-from overnight.domain.errors import Unavailable
-from overnight.seams import AppendFile, ReadFile, Seams
-from overnight.store.database import Database
+from overnight.seams import Seams
+from simulation.disk import ProcessDisk
+from simulation.thread import Thread
 from support.memory_disk import Died
 from support.virtual_time import OWNER, ProcessLoop
 
@@ -52,6 +47,8 @@ class Process:
         """It dies at the act (a write, a transaction) that finds none left."""
         self.renames_to_freeze: int | None = None
         """It is frozen after so many renames: when it is about to tell the database of a file."""
+        self.writes_to_freeze: int | None = None
+        """It is frozen before the transaction that finds none left."""
         self.turns_left: int | None = None
         """It dies before the callback that finds none left: anywhere between two awaits."""
         self.own_commits = 0
@@ -152,6 +149,15 @@ class Process:
             raise Died
         return result
 
+    async def freeze_at_write(self) -> None:
+        """Be frozen here, if it is time."""
+        if self.writes_to_freeze is not None:
+            self.writes_to_freeze -= 1
+            if self.writes_to_freeze < 0:
+                self.writes_to_freeze = None
+                self.machine.weather.freeze(self)
+                await asyncio.sleep(0)
+
     def dies_now(self, what: str) -> bool:
         if not self.alive:
             raise Died
@@ -178,185 +184,3 @@ class Process:
         receivers = self.machine.receivers
         network = receivers if receivers.is_one(host) else self.machine.network
         await network.connect(factory, host, port, tls, server_name)
-
-
-class _Errand:
-    def __init__(self, work: Callable[[], object], future: "asyncio.Future[object]") -> None:
-        self.work: Callable[[], object] | None = work
-        self.future = future
-
-
-class Thread:
-    """`seams.Threads`: takes its time, and goes on with what was begun when nobody waits."""
-
-    def __init__(self, process: Process) -> None:
-        self._process = process
-        self._waiting: deque[_Errand] = deque()
-        self._begun: _Errand | None = None
-
-    async def run(self, work: Callable[[], T]) -> T:
-        if not self._process.alive:
-            raise Died
-        errand = _Errand(work, asyncio.get_running_loop().create_future())
-        self._waiting.append(errand)
-        if self._begun is None:
-            self._next()
-        return await errand.future  # type: ignore[return-value]
-
-    def close(self) -> None:
-        """Wait for what was begun, forget what was not."""
-        for errand in self._waiting:
-            errand.future.cancel()
-        self._waiting.clear()
-        if self._begun is not None and self._process.alive:
-            self._do(self._begun)
-
-    def _next(self) -> None:
-        self._begun = None
-        while self._waiting and self._begun is None:
-            errand = self._waiting.popleft()
-            if not errand.future.done():
-                self._begun = errand
-        if self._begun is not None:
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._process.machine.thread_seconds(), self._carry_out, self._begun)
-
-    def _carry_out(self, errand: _Errand) -> None:
-        self._do(errand)
-        self._next()
-
-    def _do(self, errand: _Errand) -> None:
-        work, errand.work = errand.work, None
-        if work is None:
-            return
-        try:
-            result = self._process.act("thread", work)
-        except BaseException as error:  # noqa: BLE001  it belongs to who waits for it
-            if not errand.future.done():
-                errand.future.set_exception(error)
-                errand.future.exception()
-        else:
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._process.machine.thread_seconds(), _tell, errand.future, result)
-
-
-def _tell(future: "asyncio.Future[object]", result: object) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-class ProcessDisk:
-    """The machine's disk, as one process uses it."""
-
-    def __init__(self, process: Process) -> None:
-        self._process = process
-
-    def create(self, path: Path) -> AppendFile:
-        made = self._process.act(f"create {path}", lambda: self._disk.create(path))
-        return ProcessAppend(self._process, path, made)
-
-    def extend(self, path: Path, length: int) -> AppendFile:
-        made = self._process.act(f"extend {path}", lambda: self._disk.extend(path, length))
-        return ProcessAppend(self._process, path, made)
-
-    def open(self, path: Path) -> ReadFile:
-        if not self._process.alive:
-            raise Died
-        return self._disk.open(path)
-
-    def publish(self, source: Path, target: Path) -> None:
-        what = f"rename {source} to {target}"
-        self._process.machine.history.renames(self._process, source, target)
-        self._process.act(what, lambda: self._disk.publish(source, target))
-
-    def remove(self, path: Path) -> None:
-        if path in self._disk.files:
-            self._process.machine.history.removes(self._process, path)
-            self._process.act(f"remove {path}", lambda: self._disk.remove(path))
-
-    def make_folder(self, path: Path) -> None:
-        self._process.act(f"make {path}", lambda: self._disk.make_folder(path))
-
-    def remove_folder(self, path: Path) -> None:
-        """File by file, as it is done: a crash leaves the rest."""
-        for each in sorted(each for each in self._disk.files if path in each.parents):
-            self.remove(each)
-
-    def list_folder(self, path: Path) -> list[str]:
-        if not self._process.alive:
-            raise Died
-        return self._disk.list_folder(path)
-
-    def free_bytes(self, path: Path) -> int:
-        return self._disk.free_bytes(path)
-
-    @property
-    def _disk(self):  # noqa: ANN202
-        return self._process.machine.disk
-
-
-class ProcessAppend:
-    def __init__(self, process: Process, path: Path, file: AppendFile) -> None:
-        self._process = process
-        self._path = path
-        self._file = file
-        self._open = True
-        process.open_files += 1
-
-    def append(self, parts: Sequence[bytes]) -> None:
-        process, data = self._process, b"".join(parts)
-        what = f"append {len(data)} ({xxh3_64_hexdigest(data)}) to {self._path}"
-        if process.dies_now(what):
-            # What a process had written when it was killed may be any part of what it wanted to.
-            self._file.append([data[: process.machine.chance.randint(0, len(data))]])
-            process.die(f"in: {what}")
-            raise Died
-        self._file.append([data])
-        process.machine.trace(process, what)
-
-    def datasync(self) -> None:
-        self._process.act(f"sync {self._path}", self._file.datasync)
-
-    def close(self) -> None:
-        self._process.open_files -= self._open
-        self._open = False
-        self._file.close()
-
-
-class ProcessDatabase(Database):
-    """The machine's database, as one process uses it: sometimes busy, sometimes slow to answer."""
-
-    def __init__(self, process: Process) -> None:
-        self._process = process
-        self._machine = process.machine
-        self._threads = Thread(process)
-        self._reader = self._machine.engine
-        self._writer = self._machine.engine.execution_options(begin="IMMEDIATE")
-        self._seen: int | None = None
-
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        await self._admission()
-        return await super().read(work)
-
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        await self._admission()
-        history, process = self._machine.history, self._process
-        return await super().write(lambda tx: history.watch(process, tx, work))
-
-    async def changed(self) -> bool:
-        await self._admission()
-        others = self._machine.history.commits - self._process.own_commits
-        changed, self._seen = others != self._seen, others
-        return changed
-
-    async def checkpoint(self) -> None:
-        await self._admission()
-
-    async def close(self) -> None:
-        self._threads.close()
-
-    async def _admission(self) -> None:
-        while self._machine.database_stalled:  # noqa: ASYNC110  virtual time costs nothing
-            await asyncio.sleep(0.1)
-        if self._machine.database_busy:
-            raise Unavailable("The database can not serve right now: database is locked.")

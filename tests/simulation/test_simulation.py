@@ -11,7 +11,8 @@ import pytest
 
 from simulation.__main__ import failure
 from simulation.machine import simulate
-from simulation.mutants import MUTANTS, plant
+from simulation.mutants import plant
+from simulation.planted import MUTANTS
 from support.memory_disk import MemoryDisk
 
 ROOT = Path(__file__).resolve().parents[2]

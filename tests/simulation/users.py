@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from overnight.domain.errors import CallerFault, Conflict, InvalidRequest, NotFound
+from overnight.domain.errors import CallerFault, Conflict, InvalidRequest, NotFound, Unavailable
 from overnight.domain.upload import Upload
 from overnight.service.files import NewFile
 from overnight.service.incoming import Incoming
@@ -95,7 +95,7 @@ class User:
         }
         while parcel.file_id is None:
             # Where answers are lost there may be parts too many: then all begins anew.
-            with suppress(Unanswered, CallerFault):
+            with suppress(Unanswered, CallerFault, Unavailable):
                 parcel.file_id = await ways[parcel.way]()
         parcel.may_be_gone = parcel.lifetime_seconds is not None
         self._machine.trace(None, f"{parcel.name} is stored as {parcel.file_id}")

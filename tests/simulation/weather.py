@@ -15,10 +15,19 @@ if TYPE_CHECKING:
     from simulation.machine import Machine
     from simulation.process import Process
 
+_OF_PROCESSES: Final = {
+    "kill -9 by the clock": ("",),
+    "kill -9 at a write": ("",),
+    "kill -9 between two awaits": ("",),
+    "SIGTERM": ("",),
+    "freeze": ("",),
+    "freeze at a rename": ("clerk", "worker"),
+    "freeze at a commit": ("clerk", "clerk", "worker", "api"),
+}
+"""And which roles may be struck: of any process, or of one of these at random."""
 KINDS: Final = (
-    "kill -9 by the clock", "kill -9 at a write", "kill -9 between two awaits", "freeze",
-    "freeze at a rename", "SIGTERM", "power loss", "clock jump", "upstream down", "disk full",
-    "failing syncs", "slow disk", "database busy", "database stalled",
+    *_OF_PROCESSES, "power loss", "clock jump", "upstream down", "disk full", "failing syncs",
+    "slow disk", "database busy", "database stalled",
 )  # fmt: skip
 
 
@@ -52,7 +61,6 @@ class Weather:
         machine, chance = self._machine, self._chance
         machine.history.counts[kind] += 1
         machine.trace(None, kind)
-        process = self._someone()
         match kind:
             case "power loss":
                 machine.lose_power()
@@ -61,23 +69,30 @@ class Weather:
                 machine.disturb("clock", 0.0)
             case "upstream down":
                 self._pass(kind, chance.uniform(0.1, 10.0), chance.choice(machine.hosts))
-            case "kill -9 by the clock" if process:
-                process.die("by the clock")
-            case "kill -9 at a write" if process:
-                process.acts_left = chance.choice([0, 1, 2, 4, 8, 30])
-            case "kill -9 between two awaits" if process:
-                process.turns_left = chance.randint(0, 200)
-            case "SIGTERM" if process:
-                process.stopped_at = machine.loop.time()
-                process.stop.set()
-            case "freeze" if process:
-                self.freeze(process)
-            case "freeze at a rename" if process := self._someone(
-                chance.choice(["clerk", "worker"])
-            ):
-                process.renames_to_freeze = chance.choice([0, 0, 0, 1, 2])
+            case _ if kind in _OF_PROCESSES:
+                if process := self._someone(chance.choice(_OF_PROCESSES[kind])):
+                    self._hit(process, kind)
             case _:
                 self._pass(kind, chance.choice([0.05, 1.0, 4.0, 12.0, 24.0]) * chance.random())
+
+    def _hit(self, process: "Process", kind: str) -> None:
+        chance = self._chance
+        match kind:
+            case "kill -9 by the clock":
+                process.die("by the clock")
+            case "kill -9 at a write":
+                process.acts_left = chance.choice([0, 1, 2, 4, 8, 30])
+            case "kill -9 between two awaits":
+                process.turns_left = chance.randint(0, 200)
+            case "SIGTERM":
+                process.stopped_at = self._machine.loop.time()
+                process.stop.set()
+            case "freeze":
+                self.freeze(process)
+            case "freeze at a rename":
+                process.renames_to_freeze = chance.choice([0, 0, 0, 1, 2])
+            case "freeze at a commit":
+                process.writes_to_freeze = chance.choice([0, 0, 1, 2, 4])
 
     def _someone(self, role: str = "") -> "Process | None":
         places = [place.process for place in self._machine.places if place.process]

@@ -98,7 +98,9 @@ def _order(chance: random.Random, index: int, until: float) -> Order:
     if chance.random() < 0.08:
         place = chance.randrange(count)
         faulty = [asked[place].line_number]
-        lines[faulty[0] - 1] = chance.choice([b"{}", b"{", b"3 4", b'{"custom_id":"x","body":3}'])
+        twice = [lines[asked[0].line_number - 1]] if place else []
+        broken = [b"{}", b"{", b"3 4", b'{"custom_id":"x","body":3}']
+        lines[faulty[0] - 1] = chance.choice([*broken, *twice, *twice])
     parcel = Parcel(
         name=f"order{index}",
         at=chance.uniform(0.0, until / 2),
