@@ -36,7 +36,7 @@ test-real: setup  ## before a real engine, killed half-way (ENGINE=vllm, … or 
 	@$(BIN)/python -m tools.engines test $(ENGINE)
 
 soak: setup  ## simulated machines that crash in every way (SECONDS=600, as long as you like)
-	@$(BIN)/python -m tests.simulation --seconds $(SECONDS)
+	@$(BIN)/python -m tests.simulation --seconds $(SECONDS) $(ARGS)
 
 chaos: setup  ## real processes, really killed and frozen (SECONDS=3600, ARGS="--only kills")
 	@$(BIN)/python -m tests.chaos $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS)) $(ARGS)

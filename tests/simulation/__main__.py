@@ -8,15 +8,15 @@ python -m tests.simulation --seconds 600           fresh ones for ten minutes
 import argparse
 import random
 import sys
-import time
-from collections import Counter
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 # Tests import each other by names that begin below this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from simulation.machine import Report, simulate
+from simulation.tally import Tally
 
 
 def main() -> int:
@@ -29,23 +29,23 @@ def main() -> int:
     parser.add_argument("--seeds", metavar="FIRST:END", help="run these")
     parser.add_argument("--seconds", type=float, help="run fresh ones for so long")
     parser.add_argument("--trace", action="store_true", help="print all that happens")
+    parser.add_argument("--json", action="store_true", help="print the counts as JSON")
     given = parser.parse_args()
-    counts: Counter[str] = Counter()
-    began, runs = time.monotonic(), 0
+    tally = Tally()
     for seed in _seeds(given):
         report = simulate(seed, print if given.trace else None)
-        runs += 1
-        counts += report.counts
-        if given.seed is not None:
+        tally.add(report)
+        tally.show()
+        if given.seed is not None and not given.json:
             print(f"seed {seed}: {report.digest}")
         if report.violations:
+            tally.show(done=True)
             print(failure(report))
             return 1
-        if given.seconds and time.monotonic() - began > given.seconds:
+        if given.seconds and tally.seconds > given.seconds:
             break
-    print(f"{runs} worlds in {time.monotonic() - began:.0f} s, every rule kept in all of them")
-    for name, count in sorted(counts.items()):
-        print(f"{count:>12,}  {name}")
+    tally.show(done=True)
+    print(tally.as_json() if given.json else tally.table())
     return 0
 
 
@@ -68,9 +68,8 @@ def _seeds(given: argparse.Namespace) -> Iterator[int]:
         first, end = given.seeds.split(":")
         yield from range(int(first), int(end))
     else:
-        fresh = random.SystemRandom()
-        while True:
-            yield fresh.randrange(10**9)
+        # One after the other, so that two numbers tell which they were.
+        yield from count(random.SystemRandom().randrange(10**9))
 
 
 if __name__ == "__main__":

@@ -104,5 +104,5 @@ async def ask(machine: "Machine", work: Callable[[Front], Coroutine[Any, Any, T]
         if front is not None:
             with suppress(Unanswered, Unavailable):
                 return await front.ask(work)
-        machine.history.counts["asked again by users"] += 1
+        machine.history.counts["uploads: asked again"] += 1
         await asyncio.sleep(0.3)

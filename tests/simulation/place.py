@@ -71,8 +71,8 @@ class Place:
             elif process.open_files:
                 machine.history.broke(f"{process} leaves {process.open_files} files open")
         elif isinstance(error, LeaseLost | Unavailable):
-            machine.history.counts[f"ended by itself: {type(error).__name__}"] += 1
+            machine.history.counts[f"processes: ended by {type(error).__name__}"] += 1
         elif isinstance(error, OSError) and machine.recently("failing syncs"):
-            machine.history.counts["ended by itself: sync failed"] += 1
+            machine.history.counts["processes: ended by a failed sync"] += 1
         else:
             machine.history.broke(f"{process} died of {error!r}")

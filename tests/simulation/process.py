@@ -93,7 +93,7 @@ class Process:
         """As by kill -9."""
         if self.alive:
             self.machine.trace(self, f"dies {how}")
-            self.machine.history.counts["processes killed"] += 1
+            self.machine.history.counts["processes: killed"] += 1
             self.gone()
             self.thaw()
             for task in self._tasks:

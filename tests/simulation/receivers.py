@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 _ADDRESS: Final = "10.0.0."
 _MOODS: Final[dict[str, Reaction]] = {
-    "hook: error": Respond(500, b"ouch"),
-    "hook: redirect": Respond(302, b""),
-    "hook: overload": Respond(429, b"", retry_after="2"),
-    "hook: drop": Drop(0.1),
-    "hook: hang": Silence(),
-    "hook: slow": Respond(204, b"", after_seconds=3.0),
+    "error": Respond(500, b"ouch"),
+    "redirect": Respond(302, b""),
+    "overload": Respond(429, b"", retry_after="2"),
+    "drop": Drop(0.1),
+    "hang": Silence(),
+    "slow": Respond(204, b"", after_seconds=3.0),
 }
 
 
@@ -78,7 +78,7 @@ class Receivers(HookNetwork):
         mood = "plain"
         if not machine.healed and chance.random() < receiver.trouble:
             mood = chance.choice(receiver.moods)
-            machine.history.counts[mood] += 1
+            machine.history.counts[f"receivers: {mood}"] += 1
         reaction = _MOODS.get(mood, Respond(200, b"", after_seconds=chance.choice([0.01, 0.5])))
         acknowledged = isinstance(reaction, Respond) and reaction.status < 300
         told = _Told(hook.at, hook.event["data"]["id"], hook, acknowledged)
@@ -116,8 +116,8 @@ class Receivers(HookNetwork):
             for job_id in sorted(heard - wanted):
                 history.broke(f"{receiver.webhook.id} was told of {job_id} unasked")
             times = [told for told in receiver.told if told.is_acknowledged]
-            history.counts["ends told"] += len(heard)
-            history.counts["ends told again"] += len(times) - len(heard)
+            history.counts["webhooks: ends told"] += len(heard)
+            history.counts["webhooks: ends told again"] += len(times) - len(heard)
 
 
 def _receiver(machine: "Machine", chance: random.Random, number: int) -> Receiver:

@@ -57,7 +57,7 @@ class ScriptedUpstream:
         kind = "plain"
         if not self.machine.healed and chance.random() < self.trouble:
             kind = chance.choice(self.moods)
-            self.machine.history.counts[f"upstream: {kind}"] += 1
+            self.machine.history.counts[f"upstreams: {kind}"] += 1
         wait = chance.uniform(0.0, 2 * self.latency_seconds)
         if self.machine.healed:
             # Its last minutes are to show that all ends, not how long that takes.

@@ -32,10 +32,11 @@ def judge(machine: "Machine", ended: list[Job]) -> None:
             history.broke(f"{job.id} is still {job.status.value}: {job.counts} of {job.total}")
         else:
             _Examination(machine, order, job).run()
-    history.counts["jobs"] += len(ended)
-    history.counts["requests"] += sum(job.total for job in ended)
-    history.counts["sendings"] += sum(len(sent) for sent in history.sent.values())
-    history.counts["repeats"] += sum(max(0, len(sent) - 1) for sent in history.sent.values())
+    history.counts["requests: asked for"] += sum(job.total for job in ended)
+    history.counts["requests: sent"] += sum(len(sent) for sent in history.sent.values())
+    history.counts["requests: sent again"] += sum(
+        max(0, len(sent) - 1) for sent in history.sent.values()
+    )
     _judge_disk(machine, ended)
     _judge_uploads(machine)
     _judge_wishes(machine)
@@ -51,7 +52,7 @@ def _judge_disk(machine: "Machine", ended: list[Job]) -> None:
         if path in wanted or evidence & {*path.parents}:
             continue
         if path.parent == blobs.file_path("any").parent:
-            machine.history.counts["orphans of files"] += 1
+            machine.history.counts["uploads: orphans"] += 1
         else:
             machine.history.broke(f"{path} is left behind")
     for file_id, row in rows.files.items():
@@ -59,7 +60,7 @@ def _judge_disk(machine: "Machine", ended: list[Job]) -> None:
         if row.is_readable and path not in machine.disk.files:
             machine.history.broke(f"{file_id} is not there: {row}")
         if row.deleted_at is not None and path in machine.left:
-            machine.history.counts["orphans of files"] += 1
+            machine.history.counts["uploads: orphans"] += 1
 
 
 def _judge_uploads(machine: "Machine") -> None:
@@ -91,7 +92,7 @@ class _Examination:
 
     def run(self) -> None:
         job, order = self._job, self._order
-        self._machine.history.counts[f"jobs {job.status.value}"] += 1
+        self._machine.history.counts[f"jobs: {job.status.value}"] += 1
         self._check_status()
         output = self._lines(job.output_file_id)
         errors = self._lines(job.error_file_id)

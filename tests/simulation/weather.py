@@ -59,7 +59,7 @@ class Weather:
 
     def _strike(self, kind: str) -> None:
         machine, chance = self._machine, self._chance
-        machine.history.counts[kind] += 1
+        machine.history.counts[f"trouble: {kind}"] += 1
         machine.trace(None, kind)
         match kind:
             case "power loss":
