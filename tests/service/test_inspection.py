@@ -1,6 +1,7 @@
 """Damage is found, wherever it is; nothing is changed; a living service raises no alarm."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,7 +46,8 @@ class Inspecting:
     def __init__(self, data_dir: Path, *, checksums: bool = True) -> None:
         disk = SystemDisk()
         self.database = ReadOnlyDatabase(data_dir / DATABASE_NAME)
-        self.walk = Inspection(self.database, Blobs(data_dir, disk), disk, checksums=checksums)
+        blobs = Blobs(data_dir, disk)
+        self.walk = Inspection(self.database, blobs, disk, time.time(), checksums=checksums)
         self.steps = self.walk.steps()
 
     def to_the_end(self) -> Inspected:

@@ -66,7 +66,7 @@ class MemoryDisk:
         self.unreadable: set[Path] = set()
         """Reading them finds bad sectors."""
         self.refused: set[Path] = set()
-        """Opening them, or making them, is not allowed."""
+        """Opening, making or removing them is not allowed."""
         self.writes_left: int | None = None
         """How many more changes are made before the process dies; None: it lives."""
         self.torn = False
@@ -119,6 +119,7 @@ class MemoryDisk:
 
     def remove(self, path: Path) -> None:
         if path in self.files:
+            self._check_allowed(path)
             self.change()
             del self.files[path]
 

@@ -130,7 +130,7 @@ class Clerk:
         while True:
             try:
                 await self._janitor.step()
-            except Unavailable as error:
+            except (Unavailable, OSError) as error:
                 _log.warning("can not keep house right now", reason=str(error))
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
 

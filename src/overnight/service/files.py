@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -13,6 +14,7 @@ from overnight.domain.errors import (
     Corrupt,
     InvalidRequest,
     LimitExceeded,
+    OvernightError,
     Unavailable,
 )
 from overnight.domain.file import FileStatus, StoredFile
@@ -174,7 +176,13 @@ class Files:
         received = await incoming.finish()
         file_id = self._new_id()
         await self._writing.run(lambda: self._publish(incoming, file_id))
-        return await self._database.write(lambda tx: self._add(tx, file_id, details, received))
+        try:
+            return await self._database.write(lambda tx: self._add(tx, file_id, details, received))
+        except OvernightError:
+            # A disk that is full may be so by these bytes, which nobody will ask for.
+            with suppress(OSError):
+                await self._writing.run(partial(self._blobs.remove_file, file_id))
+            raise
 
     async def reserve(self, details: NewFile, checksum: str | None) -> tuple[StoredFile, str]:
         """First of three steps: a row without bytes, and the token of the link to put them.
@@ -279,6 +287,8 @@ class Files:
     ) -> StoredFile:
         # Timed inside the transaction, so that files are listed in the order in which they
         # come to be there, and whoever has read a list so far misses none.
+        if received:
+            self._blobs.check_file(file_id)
         now = self._clock.now()
         lifetime = details.expires_after_seconds
         file = StoredFile(

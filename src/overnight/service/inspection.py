@@ -20,7 +20,7 @@ from overnight.domain.file import FileStatus, result_file_id
 from overnight.domain.job import TERMINAL, Job
 from overnight.domain.plan import RECORD
 from overnight.seams import Disk, ReadFile
-from overnight.service.janitor import is_evidence
+from overnight.service.orphans import is_evidence
 from overnight.store import files, inspection, jobs, shards
 from overnight.store.blobs import Blobs
 from overnight.store.inspection import FileRow, ReadOnlyDatabase
@@ -49,12 +49,19 @@ class Inspection:
     """`checksums` False: looks whether everything is there, and reads nothing of it."""
 
     def __init__(
-        self, database: ReadOnlyDatabase, blobs: Blobs, disk: Disk, *, checksums: bool = True
+        self,
+        database: ReadOnlyDatabase,
+        blobs: Blobs,
+        disk: Disk,
+        now: float,
+        *,
+        checksums: bool = True,
     ) -> None:
         self.result = Inspected()
         self._database = database
         self._blobs = blobs
         self._disk = disk
+        self._now = now
         self._checksums = checksums
 
     def total_bytes(self) -> int:
@@ -150,6 +157,9 @@ class Inspection:
         if trouble and self._database.read(partial(_is_still, row=row)):
             self.result.damage.append(f"{row.id}: it {trouble}")
 
+    def _is_leftover(self, job: Job) -> bool:
+        return job.status in TERMINAL and not is_evidence(job, self._now)
+
     def _find_orphans(self, names: list[str], folders: list[str]) -> None:
         known, live = self._database.read(
             lambda tx: (inspection.known_files(tx), inspection.live_jobs(tx))
@@ -163,7 +173,7 @@ class Inspection:
             path = self._blobs.jobs_folder / name
             if job is None:
                 self.result.orphans.append(path)
-            elif job.status in TERMINAL and not is_evidence(job) and self._disk.list_folder(path):
+            elif self._is_leftover(job) and self._disk.list_folder(path):
                 self.result.leftovers.append(path)
 
 

@@ -1,6 +1,6 @@
 """The janitor: frees what the dead held, ends what is overdue, removes what nobody needs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -9,14 +9,15 @@ import structlog
 from sqlalchemy import Connection
 
 from overnight.domain.errors import Conflict, NotFound
-from overnight.domain.job import TERMINAL, Job, JobEvent, JobStatus
-from overnight.domain.upload import is_upload_id
+from overnight.domain.job import JobEvent
 from overnight.seams import Seams, Threads
+from overnight.service.orphans import Orphans
 from overnight.store import files, jobs, uploads, workers
 from overnight.store.blobs import Blobs
 from overnight.store.database import Database
 
 PURGE_SECONDS: Final = 30.0
+SWEEP_SECONDS: Final = 600.0
 BYTES_OUTLIVE_ROWS_SECONDS: Final = 600.0
 """A download that is under way when its file is deleted may end."""
 ABANDONED_UPLOAD_SECONDS: Final = 24 * 3600.0
@@ -35,8 +36,9 @@ class Janitor:
         self._blobs = blobs
         self._thread = thread
         self._clock = seams.clock
-        self._disk = seams.disk
+        self._orphans = Orphans(database, blobs, seams, thread)
         self._purge_at = 0.0
+        self._sweep_at = 0.0
 
     async def step(self) -> None:
         """One look round; cheap when there is nothing to do."""
@@ -49,11 +51,12 @@ class Janitor:
         if overdue:
             await self._database.write(lambda tx: _expire(tx, overdue, now))
         if self._clock.monotonic() >= self._purge_at:
-            if not self._purge_at:
-                await self._clear_folders()
             await self._purge(now)
             await self._database.checkpoint()
             self._purge_at = self._clock.monotonic() + PURGE_SECONDS
+        if self._clock.monotonic() >= self._sweep_at:
+            await self._orphans.sweep()
+            self._sweep_at = self._clock.monotonic() + SWEEP_SECONDS
 
     async def _reclaim(self, now: float) -> None:
         def write(tx: Connection) -> tuple[list[str], int]:
@@ -76,9 +79,8 @@ class Janitor:
             lambda tx: files.purgeable(tx, now, BYTES_OUTLIVE_ROWS_SECONDS)
         )
         if ids:
-            for file_id in ids:
-                await self._thread.run(partial(self._blobs.remove_file, file_id))
-            await self._database.write(lambda tx: files.purged(tx, ids, now))
+            gone = [each for each in ids if await self._remove(self._blobs.remove_file, each)]
+            await self._database.write(lambda tx: files.purged(tx, gone, now))
         await self._database.write(lambda tx: _pass_time(tx, now))
         await self._clear_uploads()
 
@@ -86,31 +88,21 @@ class Janitor:
         """Remove what has arrived of uploads that have ended."""
         ids = await self._database.read(uploads.clearable)
         if ids:
-            for upload_id in ids:
-                await self._thread.run(partial(self._blobs.remove_upload, upload_id))
-            await self._database.write(lambda tx: uploads.cleared(tx, ids))
+            gone = [each for each in ids if await self._remove(self._blobs.remove_upload, each)]
+            await self._database.write(lambda tx: uploads.cleared(tx, gone))
 
     async def clear_folder(self, job_id: str) -> None:
         """Remove what is left of a job on disk, if it has ended and nobody can want it."""
-        job = await self._database.read(partial(_find, job_id=job_id))
-        if job is not None and job.status in TERMINAL and not is_evidence(job):
-            await self._thread.run(partial(self._blobs.remove_job, job_id))
+        await self._orphans.clear_folder(job_id)
 
-    async def _clear_folders(self) -> None:
-        """Remove what jobs and uploads that have ended left behind when a process died."""
-        for name in self._disk.list_folder(self._blobs.jobs_folder):
-            await self.clear_folder(name)
-        # The names before the rows: a folder is never made before its row.
-        names = self._disk.list_folder(self._blobs.uploads_folder)
-        needed = await self._database.read(uploads.unended)
-        for name in set(names) - needed:
-            if is_upload_id(name):
-                await self._thread.run(partial(self._blobs.remove_upload, name))
-
-
-def is_evidence(job: Job) -> bool:
-    """What a job was made from that failed after it was accepted tells what went wrong."""
-    return job.status is JobStatus.FAILED and JobStatus.IN_PROGRESS in job.entered_at
+    async def _remove(self, remove: Callable[[str], None], name: str) -> bool:
+        """One that can not be removed now is tried again, and keeps no other."""
+        try:
+            await self._thread.run(partial(remove, name))
+        except OSError as error:
+            _log.warning("can not be removed; trying again", name=name, reason=str(error))
+            return False
+        return True
 
 
 def _expire(tx: Connection, overdue: Sequence[str], now: float) -> None:
@@ -131,10 +123,3 @@ def _pass_time(tx: Connection, now: float) -> None:
     uploads.expire(tx, now, now - ABANDONED_UPLOAD_SECONDS)
     files.forget_tombstones(tx, now - TOMBSTONE_SECONDS)
     uploads.forget_ended(tx, now - TOMBSTONE_SECONDS)
-
-
-def _find(tx: Connection, job_id: str) -> Job | None:
-    try:
-        return jobs.get(tx, job_id)
-    except NotFound:
-        return None

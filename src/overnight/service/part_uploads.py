@@ -278,6 +278,7 @@ class PartUploads:
 
     async def _finish(self, upload: Upload) -> tuple[Upload, StoredFile]:
         def finish(tx: Connection) -> StoredFile:
+            self._blobs.check_file(upload.file_id)
             upload_rows.complete(tx, upload.id)
             file = _file_of(upload, self._clock.now())
             file_rows.add(tx, file)

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+from overnight.domain.errors import Unavailable
 from overnight.seams import Disk
 
 SCARCE_BYTES: Final = 64 * 1024
@@ -45,6 +46,10 @@ class Blobs:
     def file_path(self, file_id: str) -> Path:
         return self._files / _checked(file_id)
 
+    def list_files(self) -> list[str]:
+        """Names in the folder of input and result files that can be ids."""
+        return [name for name in self._disk.list_folder(self._files) if _NAME.fullmatch(name)]
+
     def incoming_path(self, token: str) -> Path:
         return self._incoming / _checked(token)
 
@@ -65,6 +70,15 @@ class Blobs:
 
     def segments_folder(self, job_id: str) -> Path:
         return self.job_folder(job_id) / "segments"
+
+    def check_file(self, file_id: str) -> None:
+        """Raises `Unavailable` when the bytes are not there: in the transaction that adds the row,
+        so that no sweep can have come between them.
+        """
+        try:
+            self._disk.open(self.file_path(file_id)).close()
+        except OSError as error:
+            raise Unavailable(f"The upload is not there: {error.strerror}.") from error
 
     def remove_file(self, file_id: str) -> None:
         self._disk.remove(self.file_path(file_id))

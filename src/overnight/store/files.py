@@ -175,6 +175,12 @@ def purged(tx: Connection, file_ids: Sequence[str], now: float) -> None:
         )
 
 
+def with_bytes(tx: Connection, names: Sequence[str]) -> set[str]:
+    """Those of `names` that are files whose bytes are not to go, or not yet."""
+    kept = files.c.purged_at.is_(None)
+    return set(tx.scalars(select(files.c.id).where(files.c.id.in_(names), kept)))
+
+
 def forget_tombstones(tx: Connection, before: float) -> None:
     """Remove the rows of files whose bytes went before then."""
     tx.execute(delete(files).where(files.c.deleted_at < before, files.c.purged_at < before))

@@ -35,7 +35,7 @@ from overnight.domain.plan import ShardPlan
 from overnight.domain.request import Fault
 from overnight.store import webhooks
 from overnight.store.paging import PageRequest, page_rows
-from overnight.store.tables import is_begun, is_claimed, job_log, jobs, shards
+from overnight.store.tables import is_begun, is_claimed, is_live, job_log, jobs, shards
 
 _CREATED: Final = "created"
 _HAVE_DEADLINE: Final = frozenset(
@@ -189,6 +189,16 @@ def advance(tx: Connection, job_id: str, event: JobEvent, now: float, why: str =
     if target in TERMINAL:
         webhooks.post(tx, found.tenant, Event.of_end(job_id, target, now))
     return target
+
+
+def live(tx: Connection) -> list[str]:
+    """Ids of all jobs that have not ended."""
+    return list(tx.scalars(select(jobs.c.id).where(is_live)))
+
+
+def clerk_epoch(tx: Connection, job_id: str) -> int:
+    """Of the newest claim on it that a clerk has had."""
+    return tx.scalar(select(jobs.c.clerk_epoch).where(jobs.c.id == job_id)) or 0
 
 
 def claim_validation(tx: Connection, worker: str, _now: float) -> JobClaim | None:

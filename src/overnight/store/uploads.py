@@ -136,6 +136,12 @@ def forget_ended(tx: Connection, before: float) -> None:
     tx.execute(delete(uploads).where(is_ended_upload, uploads.c.expires_at <= before, ~has_parts))
 
 
+def files_to_be(tx: Connection, names: Sequence[str]) -> set[str]:
+    """Those of `names` that are the files of uploads which have not ended."""
+    is_named = uploads.c.file_id.in_(names)
+    return set(tx.scalars(select(uploads.c.file_id).where(~is_ended_upload, is_named)))
+
+
 def unended(tx: Connection) -> set[str]:
     """Ids of uploads whose folders are needed."""
     return set(tx.scalars(select(uploads.c.id).where(~is_ended_upload)))

@@ -109,7 +109,7 @@ def _jobs(counts: dict[JobStatus, int], overdue: Sequence[str], running: bool) -
 def stored_bytes(reader: ReadOnlyDatabase, folder: Path, *, quick: bool) -> Iterator[Finding]:
     """Plans, segments and files held against the database; a bar on long ones."""
     disk = SystemDisk()
-    walk = Inspection(reader, Blobs(folder, disk), disk, checksums=not quick)
+    walk = Inspection(reader, Blobs(folder, disk), disk, time.time(), checksums=not quick)
     started = time.monotonic()
     try:
         total = walk.total_bytes()
@@ -141,7 +141,7 @@ def _verdict(found: Inspected, quick: bool, total: int, seconds: float) -> Itera
     if found.orphans:
         named = tuple(str(path) for path in found.orphans[:_NAMED_MAX])
         told = f"{counted(len(found.orphans), 'file')} that no row speaks of"
-        advice = "They take room and do no harm; delete them by hand if you know them."
+        advice = "A service that runs removes those it made within 20 minutes."
         yield warn("orphans", told, advice, *named)
     if found.leftovers or found.unfinished_uploads:
         told = (
