@@ -3,7 +3,6 @@ name its head gives; it does not depend on how the bytes arrive; and all else is
 
 from collections.abc import Coroutine
 from email.message import Message
-from email.parser import BytesHeaderParser
 from typing import Any, Final
 
 from starlette.exceptions import HTTPException
@@ -99,28 +98,31 @@ def _compare(body: bytes, form: UploadForm, data: bytes) -> None:
             assert plain[field].decode("utf-8", "replace") == value, field
 
 
-def _parts(body: bytes) -> list[tuple[Message, bytes]]:
+def _parts(body: bytes) -> list[tuple[bytes, bytes]]:
     """RFC 2046, 5.1.1: what lies between two boundaries is a head, an empty line and bytes."""
     found = []
+    if body[:1] in (b"\r", b"\n"):
+        body = body[body.find(b"-") :]
     for part in (b"\r\n" + body).split(b"\r\n--" + BOUNDARY)[1:]:
         if part.startswith(b"--"):
             break
         head, _, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
         if part.startswith(b"\r\n\r\n"):
             head, content = b"", part[4:]
-        found.append((BytesHeaderParser().parsebytes(head + b"\r\n\r\n"), content))
+        found.append((head, content))
     return found
 
 
-def _disposition(head: Message, parameter: str) -> str | None:
-    # Of a header that is there twice the last one counts with us.
-    values = head.get_all("content-disposition", [])
-    if not values:
-        return None
-    single = Message()
-    single["content-disposition"] = values[-1]
-    value = single.get_param(parameter, None, "content-disposition")
-    return value if isinstance(value, str) else None
+def _disposition(head: bytes, parameter: str) -> str | None:
+    """As the standard library reads it; of a header that is there twice the last one counts."""
+    message = Message()
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-disposition":
+            del message["content-disposition"]
+            message["content-disposition"] = value.decode("latin-1").strip(" ")
+    found = message.get_param(parameter, None, "content-disposition")
+    return found if isinstance(found, str) else None
 
 
 def _head(name: bytes, more: bytes = b"") -> bytes:

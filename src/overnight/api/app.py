@@ -10,6 +10,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from overnight.api.auth import Authentication
+from overnight.api.codings import PlainBodies
 from overnight.api.dialects import DialectPaths
 from overnight.api.faults import HANDLERS, fault_reply
 from overnight.api.methods import HeadAsGet
@@ -84,6 +85,7 @@ def routing(services: Services, options: ApiOptions) -> Starlette:
         ],
         middleware=[
             Middleware(Authentication, services.keyring, loopback_only=options.loopback_only),
+            Middleware(PlainBodies),
             Middleware(DialectPaths, options.dialect),
         ],
         exception_handlers=dict(HANDLERS),

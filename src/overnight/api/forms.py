@@ -4,6 +4,7 @@ Clients send the parts in any order (npm's sends the file before its purpose), w
 length, and file names as raw UTF-8.
 """
 
+import logging
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl
@@ -26,6 +27,9 @@ _BOUNDARY_BYTES_MAX: Final = 70
 _NAMELESS: Final = "upload"
 """What OpenAI's SDKs call bytes that have no name."""
 
+# Whoever sent a bad form is told; in the log it would let anybody push out what matters.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+
 
 @dataclass(slots=True)
 class UploadForm:
@@ -43,7 +47,7 @@ async def read_form(request: Request, incoming: Incoming, file_part: str = "file
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind == b"application/x-www-form-urlencoded":
         body = (await read_bounded(request)).decode("utf-8", "replace")
-        return UploadForm(dict(request.query_params) | dict(parse_qsl(body)))
+        return UploadForm(dict(request.query_params) | _urlencoded_fields(body))
     if kind != b"multipart/form-data":
         raise HTTPException(
             415, f"Send the bytes as multipart/form-data, in a part named '{file_part}'."
@@ -62,10 +66,25 @@ async def read_form(request: Request, incoming: Incoming, file_part: str = "file
         )
     incoming.refuse_over_limit(announced_bytes(request) - _FORM_OVERHEAD_BYTES)
     reader = _FormReader(boundary, file_part)
+    around_bytes = 0
     async for chunk in request.stream():
-        for piece in reader.feed(chunk):
-            await incoming.write(piece)
+        data = b"".join(reader.feed(chunk))
+        around_bytes += len(chunk) - len(data)
+        if around_bytes > _FORM_OVERHEAD_BYTES:
+            raise LimitExceeded(
+                f"The form has more than {_FORM_OVERHEAD_BYTES:,} bytes beside its file.",
+                code="request_too_large",
+            )
+        if data:
+            await incoming.write(data)
     return reader.finish()
+
+
+def _urlencoded_fields(body: str) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(body, max_num_fields=_FIELDS_MAX))
+    except ValueError:
+        raise _too_many_fields() from None
 
 
 def announced_bytes(request: Request) -> int:
@@ -154,7 +173,7 @@ class _FormReader:
             file_name = options.get(b"filename", b"").decode("utf-8", "replace")
             self._form.file_name = base_name(file_name) or _NAMELESS
         elif len(self._form.fields) >= _FIELDS_MAX:
-            raise LimitExceeded(f"The form has more than {_FIELDS_MAX} fields; leave some out.")
+            raise _too_many_fields()
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:
         if self._is_file:
@@ -174,6 +193,10 @@ class _FormReader:
 
     def _end(self) -> None:
         self._ended = True
+
+
+def _too_many_fields() -> LimitExceeded:
+    return LimitExceeded(f"The form has more than {_FIELDS_MAX} fields; leave some out.")
 
 
 def base_name(name: str) -> str:

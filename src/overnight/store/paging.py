@@ -51,7 +51,7 @@ def _key_of(tx: Connection, table: Table, tenant: str, after: str) -> tuple[floa
     ).one_or_none()
     if row is None:
         raise InvalidRequest(
-            f"There is no object with id '{after}' to continue after; "
+            f"There is no object with id '{after[:80]}' to continue after; "
             "give the id of the last object of the page before.",
             param="after",
         )
