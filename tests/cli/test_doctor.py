@@ -474,6 +474,24 @@ def test_secrets_are_never_shown(folder: Path) -> None:
         assert "***@host" in out
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('[[upstreams]]\nurl = "http://127.0.0.1:9/v1"\napi_key = "key-two"', 1),
+        ('api_keys = ["key-one"]', 1),
+        ("workers = 1", 0),
+    ],
+)
+def test_a_file_with_keys_is_for_its_owner_alone(text: str, found: int) -> None:
+    path = Path("overnight.toml")
+    path.write_text(text)
+    path.chmod(0o640)
+    checks = examined().all("Program/keys")
+    assert [check["advice"] for check in checks] == ["chmod 600 overnight.toml"] * found
+    path.chmod(0o600)
+    assert examined().all("Program/keys") == []
+
+
 def test_what_would_steer_a_terminal_is_shown_instead() -> None:
     found = Scrubber([]).scrubbed(fail("name", "a\x1b[31mb\nc", "advice"))
     assert found.message == r"a\x1b[31mb\nc"

@@ -93,6 +93,12 @@ def is_secret(info: FieldInfo) -> bool:
     return "SecretStr" in repr(info.annotation)
 
 
+def is_secret_name(name: str) -> bool:
+    """As `is_secret`, of a dotted name such as `upstreams.0.api_key`."""
+    info = field_at(tuple(name.split(".")))
+    return info is not None and is_secret(info)
+
+
 _KINDS: Final[dict[object, str]] = {
     int: "a whole number",
     float: "a number",

@@ -4,11 +4,13 @@ import platform
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Final
 
 from overnight import __version__
 from overnight.cli.doctor.finding import Finding, fail, ok, warn
 from overnight.settings import Loaded, UpstreamSettings
+from overnight.settings.fields import is_secret_name
 
 _LIBRARIES: Final = (
     "alembic", "fastapi", "httptools", "msgspec", "pydantic", "sqlalchemy", "structlog", "uvicorn",
@@ -28,6 +30,7 @@ def program(loaded: Loaded) -> Iterator[Finding]:
     if versions["uvloop"] is None:
         yield warn("uvloop", "is not installed: a request costs more", "pip install uvloop")
     yield _settings(loaded)
+    yield from _open_secrets(loaded)
 
 
 def _version(name: str) -> str | None:
@@ -44,6 +47,15 @@ def _settings(loaded: Loaded) -> Finding:
         names = ", ".join(loaded.strangers)
         return warn("settings", f"{told}; no setting: {names}", "See `overnight config show`.")
     return ok("settings", told)
+
+
+def _open_secrets(loaded: Loaded) -> Iterator[Finding]:
+    """Files with keys in them that are not for their owner alone."""
+    for origin in sorted({loaded.origin(name) for name in loaded.origins if is_secret_name(name)}):
+        path = Path(origin)
+        if path.is_file() and path.stat().st_mode & 0o077:
+            told = f"{path} holds keys and is open to other users of this machine"
+            yield warn("keys", told, f"chmod 600 {path}")
 
 
 def limits(
