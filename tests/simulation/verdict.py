@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from overnight.domain.job import TERMINAL, Job, JobStatus
 from overnight.domain.request import FailureKind
-from overnight.service.janitor import is_evidence
 from simulation.history import Reply
 from simulation.process import Process
 from simulation.workload import Order
@@ -47,7 +46,7 @@ def _judge_disk(machine: "Machine", ended: list[Job]) -> None:
     """Nothing is there that no row speaks of, nor lacks what one does."""
     blobs, rows = machine.blobs, machine.history.latest
     wanted = {blobs.file_path(file_id) for file_id in rows.files}
-    evidence = {blobs.job_folder(job.id) for job in ended if is_evidence(job)}
+    evidence = {blobs.job_folder(job.id) for job in ended if _is_evidence(job)}
     for path in sorted(machine.left):
         if path in wanted or evidence & {*path.parents}:
             continue
@@ -61,6 +60,11 @@ def _judge_disk(machine: "Machine", ended: list[Job]) -> None:
             machine.history.broke(f"{file_id} is not there: {row}")
         if row.deleted_at is not None and path in machine.left:
             machine.history.counts["uploads: orphans"] += 1
+
+
+def _is_evidence(job: Job) -> bool:
+    """What a job was made from that failed after it was accepted is kept, to find out why."""
+    return job.status is JobStatus.FAILED and JobStatus.IN_PROGRESS in job.entered_at
 
 
 def _judge_uploads(machine: "Machine") -> None:
