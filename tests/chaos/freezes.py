@@ -20,7 +20,7 @@ def play(game: Round) -> None:
     chance, freezes = game.chance, 1 if game.brief else 4
     orders = [
         [order(chance, f"u{user}j{job}", chance.randint(500, 2_500)) for job in range(2)]
-        for user in range(2 if game.brief else 4)
+        for user in range(1 if game.brief else 4)
     ]
     with stage(game, orders, "--workers", str(WORKERS), lease_seconds=LEASE_SECONDS) as here:
         for number in range(freezes):

@@ -10,10 +10,10 @@ VICTIMS = ("api", "clerk", "worker", "worker", "supervisor", "everything")
 
 
 def play(game: Round) -> None:
-    chance, kills = game.chance, 3 if game.brief else 8
+    chance, kills = game.chance, 2 if game.brief else 8
     orders = [
         [order(chance, f"u{user}j{job}", chance.randint(200, 1_500)) for job in range(2)]
-        for user in range(2 if game.brief else 4)
+        for user in range(1 if game.brief else 4)
     ]
     with stage(game, orders, "--workers", str(chance.choice((1, 2)))) as here:
         for _ in range(kills):

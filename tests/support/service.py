@@ -15,6 +15,8 @@ from typing import Any
 from support.batches import BatchClient
 from support.polling import is_alive, wait_for
 
+START_SECONDS_MAX = 60.0
+"""Of four processes that import a lot, on a machine that has other things to do."""
 STOP_SECONDS = 15.0
 RESTART_SECONDS_MAX = 45.0
 """Of a process that dies again and again; the waits in between double up to 30 s."""
@@ -43,8 +45,8 @@ class ServiceProcess:
             self.process = subprocess.Popen(
                 command, stdout=subprocess.DEVNULL, stderr=errors, env=environment
             )
-        wait_for(self._is_up, what="the start")
-        wait_for(lambda: self.client.status_of("/readyz") == 200, what="being ready")
+        wait_for(self._is_up, START_SECONDS_MAX, "the start")
+        wait_for(lambda: self.client.status_of("/readyz") == 200, START_SECONDS_MAX, "being ready")
         self.start_seconds = time.monotonic() - started
 
     def _is_up(self) -> bool:
