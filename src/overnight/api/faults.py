@@ -44,7 +44,7 @@ _CODE_OF_STATUS: Final[Mapping[int, str]] = {
 
 _WHAT_THERE_IS: Final = "The API is under /v1: /v1/files, /v1/uploads and /v1/batches."
 _PATH_TOLD_MAX: Final = 200
-_RETRY_AFTER_SECONDS: Final = 5
+RETRY_AFTER_SECONDS: Final = 5
 
 
 def status_of(error: errors.OvernightError) -> int:
@@ -69,7 +69,7 @@ def fault_reply(error: errors.OvernightError) -> JSONResponse:
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     if status == 503:
-        headers["retry-after"] = str(_RETRY_AFTER_SECONDS)
+        headers["retry-after"] = str(RETRY_AFTER_SECONDS)
     if status in (409, 500):
         headers["x-should-retry"] = "false"
     param = error.param if isinstance(error, errors.CallerFault) else None

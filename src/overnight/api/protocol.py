@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from overnight.api.faults import fault_body
+from overnight.api.faults import RETRY_AFTER_SECONDS, fault_body
 from overnight.api.patience import Patience, Stopwatch, Wait
 from overnight.api.request_ids import new_request_id
 from overnight.seams import Chance
@@ -285,6 +285,8 @@ class RefusingProtocol(HttpToolsProtocol):
             (b"x-request-id", new_request_id(self._chance).encode()),
             (b"connection", b"close"),
         ]
+        if status == 503:
+            headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
         head = b"".join(b"%b: %b\r\n" % header for header in headers)
         self.transport.write(STATUS_LINE[status] + head + b"\r\n" + body)
 

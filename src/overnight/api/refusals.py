@@ -44,6 +44,12 @@ REFUSALS: Final[Mapping[int, Refusal]] = {
         "method_not_allowed",
         "PUT is not for /v1/files; what is: GET, HEAD, OPTIONS, POST.",
     ),
+    408: Refusal(
+        "The request stopped in the middle: a minute without a byte of its body, or half a minute "
+        "for all of its head.",
+        "request_timeout",
+        "The rest of the request did not come within 60 s; send it again.",
+    ),
     409: Refusal(
         "Its state forbids this; trying again does not help.",
         "batch_not_cancellable",
