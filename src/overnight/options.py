@@ -28,7 +28,9 @@ def lane_options(upstream: UpstreamSettings, settings: Settings) -> LaneOptions:
 
 
 def dispatch_options(settings: Settings) -> DispatchOptions:
-    return DispatchOptions(retry=settings.retry.policy())
+    return DispatchOptions(
+        retry=settings.retry.policy(), replies_bytes_max=settings.limits.replies_bytes_max
+    )
 
 
 def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -265,7 +265,7 @@ def replies(draw: st.DrawFn) -> Sequence[bytes]:
     return [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(replies(), st.booleans())
 def test_bytes_of_any_kind_end_as_an_outcome(pieces: Sequence[bytes], close: bool) -> None:
     async def main() -> None:
@@ -288,7 +288,7 @@ def test_bytes_of_any_kind_end_as_an_outcome(pieces: Sequence[bytes], close: boo
     run_virtual(main())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(replies())
 def test_bytes_of_any_kind_end_as_a_value(pieces: Sequence[bytes]) -> None:
     """A reply, or a failure behind which the connection is closed."""

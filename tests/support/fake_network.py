@@ -142,6 +142,8 @@ class _Pipe(asyncio.Transport):
         self._loop = asyncio.get_running_loop()
         self._lost = False
         self._busy = False
+        self._paused = False
+        self._unread: list[tuple[Raw, int]] = []
         self.owner = OWNER.get()
         upstream._pipes[self] = None
 
@@ -179,6 +181,9 @@ class _Pipe(asyncio.Transport):
     def _piece(self, raw: Raw, place: int) -> None:
         if self._lost:
             return
+        if self._paused:
+            self._unread.append((raw, place))
+            return
         last = place + 1 == len(raw.pieces)
         if last:
             self._idle()
@@ -188,6 +193,15 @@ class _Pipe(asyncio.Transport):
             self._later(raw, place + 1)
         elif raw.close:
             self.lose()
+
+    def pause_reading(self) -> None:
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        self._paused = False
+        unread, self._unread = self._unread, []
+        for raw, place in unread:
+            self._loop.call_soon(self._piece, raw, place)
 
     def get_write_buffer_size(self) -> int:
         return 0

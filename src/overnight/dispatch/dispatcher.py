@@ -15,6 +15,7 @@ import msgspec
 
 from overnight.dispatch.feed import Feed
 from overnight.dispatch.health import Verdict
+from overnight.dispatch.inflow import Inflow
 from overnight.dispatch.lane import ABORTED, Lane, LaneOptions, Slot
 from overnight.dispatch.segment import is_disk_full
 from overnight.dispatch.shard import OpenShard, Request
@@ -38,6 +39,8 @@ class DispatchOptions(msgspec.Struct, frozen=True):
     retry: RetryPolicy = RetryPolicy()
     retries_waiting_max: int = 20_000
     """Requests held in memory for another try; beyond that no shard is opened."""
+    replies_bytes_max: int = 512 * 1024 * 1024
+    """Long replies under way, all together, before some of them have to wait."""
 
 
 class Dispatcher:
@@ -48,6 +51,7 @@ class Dispatcher:
         self.finished: asyncio.Queue[OpenShard] = asyncio.Queue()
         """Shards that need no more sending: flushed, synced, to be settled by the receiver."""
         self.disk_full = False
+        self.inflow = Inflow(options.replies_bytes_max)
         self.charged_retries = 0
         """Of the retries, those that cost their requests an attempt."""
         self.settled = Counts()
@@ -98,7 +102,7 @@ class Dispatcher:
 
     def add_lane(self, options: LaneOptions, slots: int | None = None) -> Lane:
         """Start sending to an upstream, with fewer slots at first if so wished."""
-        lane = Lane(options, self._feed, self._seams.connect)
+        lane = Lane(options, self._feed, self._seams.connect, self.inflow)
         self.lanes.append(lane)
         lane.tasks.append(self._spawn(lane.keep_models()))
         self._add_slots(lane, options.max_in_flight if slots is None else slots)

@@ -9,6 +9,7 @@ that `sweep` looks at for all connections together.
 """
 
 import asyncio
+import math
 import ssl
 from typing import Final, cast
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import httptools
 import msgspec
 
+from overnight.dispatch.inflow import COUNTED_FROM_BYTES, Inflow
 from overnight.domain.errors import ConfigurationError
 from overnight.domain.request import Failure, FailureKind
 from overnight.seams import Connect
@@ -138,15 +140,21 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_answer_by", "_body", "_body_bytes", "_body_bytes_before", "_coding", "_deadline",
-        "_framed", "_headers_done", "_interim", "_loop", "_more", "_overhead_bytes", "_parser",
-        "_reply_bytes_max", "_request_id", "_retry_after", "_timeouts", "_transport", "_used",
+        "_framed", "_headers_done", "_inflow", "_interim", "_is_long", "_loop", "_more",
+        "_overhead_bytes", "_parser", "_paused_at", "_reply_bytes_max", "_request_id",
+        "_retry_after", "_timeouts", "_transport", "_used",
         "_waiter", "closed",
     )  # fmt: skip
 
-    def __init__(self, timeouts: Timeouts, reply_bytes_max: int) -> None:
+    def __init__(
+        self, timeouts: Timeouts, reply_bytes_max: int, inflow: Inflow | None = None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeouts = timeouts
         self._reply_bytes_max = reply_bytes_max
+        self._inflow = inflow or Inflow(reply_bytes_max)
+        self._is_long = False
+        self._paused_at: float | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Answer] | None = None
@@ -192,7 +200,31 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         self._settle(answer)
 
+    def pause(self) -> None:
+        """Read no further for now; that costs the server none of its time."""
+        self._paused_at = self._loop.time()
+        self._deadline = math.inf
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused_at is None:
+            return
+        now = self._loop.time()
+        self._answer_by += now - self._paused_at
+        self._deadline = now + self._timeouts.idle_seconds
+        self._paused_at = None
+        if self._transport is not None and not self.closed:
+            self._transport.resume_reading()
+
+    def _leave_inflow(self) -> None:
+        self._is_long = False
+        self.resume()
+        self._inflow.ended(self)
+
     def _settle(self, answer: Answer) -> None:
+        if self._is_long:
+            self._leave_inflow()
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
@@ -245,6 +277,9 @@ class Connection(asyncio.Protocol):
             )
         elif self._body_bytes > self._reply_bytes_max:
             self.end(self._too_large())
+        elif self._body_bytes > COUNTED_FROM_BYTES:
+            self._is_long = True
+            self._inflow.grew(self, self._body_bytes)
 
     def _too_large(self) -> Failure:
         limit = f"The upstream answered with more than {self._reply_bytes_max:,} bytes."
@@ -329,6 +364,8 @@ class Connection(asyncio.Protocol):
         )
         self._used = True
         self._waiter = None
+        if self._is_long:
+            self._leave_inflow()
         self._clear()
         if not waiter.done():
             waiter.set_result(reply)
@@ -339,10 +376,14 @@ def _bad_reply(detail: str) -> Failure:
 
 
 async def open_connection(
-    target: Target, connect: Connect, timeouts: Timeouts, reply_bytes_max: int
+    target: Target,
+    connect: Connect,
+    timeouts: Timeouts,
+    reply_bytes_max: int,
+    inflow: Inflow | None = None,
 ) -> Connection | Failure:
     """Connect to a target; what goes wrong is a `Failure` that says it in a few words."""
-    connection = Connection(timeouts, reply_bytes_max)
+    connection = Connection(timeouts, reply_bytes_max, inflow)
     try:
         async with asyncio.timeout(timeouts.connect_seconds):
             host = target.address or target.host

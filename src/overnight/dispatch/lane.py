@@ -22,6 +22,7 @@ from overnight.dispatch.http1 import (
     Timeouts,
     open_connection,
 )
+from overnight.dispatch.inflow import Inflow
 from overnight.dispatch.reply import judge, spellings, without
 from overnight.dispatch.shard import Request
 from overnight.domain.request import Failure, FailureKind, Outcome
@@ -60,7 +61,7 @@ Finish = Callable[["Lane", Request, Outcome], None]
 
 
 class Lane:
-    def __init__(self, options: LaneOptions, feed: Feed, connect: Connect) -> None:
+    def __init__(self, options: LaneOptions, feed: Feed, connect: Connect, inflow: Inflow) -> None:
         self.options = options
         self.health = Health()
         self.models = options.models
@@ -79,6 +80,7 @@ class Lane:
         self.slots: list[Slot] = []
         self.tasks: list[asyncio.Task[None]] = []
         self._connect = connect
+        self._inflow = inflow
         self._loop = asyncio.get_running_loop()
         self._parked: list[asyncio.Future[None]] = []
         self._heads: dict[str, bytes] = {}
@@ -162,7 +164,7 @@ class Lane:
     async def open(self) -> Connection | Failure:
         options = self.options
         return await open_connection(
-            options.target, self._connect, options.timeouts, options.reply_bytes_max
+            options.target, self._connect, options.timeouts, options.reply_bytes_max, self._inflow
         )
 
     async def keep_models(self) -> None:

@@ -98,6 +98,9 @@ class LimitSettings(_Frozen):
     """Longest value in the metadata of a job, characters."""
     reply_bytes_max: int = Field(default=64 * _MIB, ge=1 * _KIB)
     """Longest reply taken from an upstream, bytes."""
+    replies_bytes_max: int = Field(default=512 * _MIB, ge=1 * _KIB)
+    """Memory of one worker for long replies under way, bytes; beyond it they are read one by
+    one."""
 
     def line_rules(self, endpoint: str | None, *, routed: bool = False) -> LineRules:
         return LineRules(
