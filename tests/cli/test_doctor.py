@@ -354,7 +354,7 @@ def test_an_upstream_that_lists_no_models(models: Steps, words: str, advice: str
     [
         (reply(401, b'{"error": {"message": "bad key s3cret"}}'), "fail", "bad key ***"),
         (reply(500, b'{"error": "out of memory"}'), "fail", "500: out of memory"),
-        (reply(200, b"<html>"), "fail", "not a JSON object"),
+        (reply(200, b"<html>"), "fail", "a page of HTML"),
         (reply(404, b'{"error": {"message": "no model m"}}'), "fail", "no model m"),
         (reply(400, b'{"message": "embeddings only"}'), "warn", "embeddings only"),
         (reply(429), "warn", "answered 429"),
