@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from overnight.domain.request import Failure, FailureKind, Success
 from overnight.domain.result_line import (
+    KEPT_BYTES_MAX,
     Unsent,
     embeddable,
     failure_line,
@@ -176,3 +177,15 @@ def test_an_error_body_that_is_not_json_becomes_a_string(body: bytes) -> None:
         json.loads(body.decode())
     except ValueError:
         assert value == body.decode("utf-8", "replace")
+
+
+def test_of_a_very_long_reply_an_error_line_keeps_the_beginning() -> None:
+    body = b'{"a":"%b"}' % (b"\xe2\x82\xac" * KEPT_BYTES_MAX)
+    kept = json.loads(embeddable(body))
+    assert kept.startswith('{"a":"€€€')
+    assert kept.endswith(f"… (the first of {len(body):,} bytes)")
+    assert len(kept.encode()) < KEPT_BYTES_MAX + 100
+    assert (
+        embeddable(b"\xff" * KEPT_BYTES_MAX)
+        == json.dumps("\ufffd" * KEPT_BYTES_MAX, ensure_ascii=False).encode()
+    )

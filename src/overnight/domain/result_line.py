@@ -19,6 +19,9 @@ _SUCCESS: Final = (
 )
 _encode: Final = msgspec.json.Encoder().encode
 
+KEPT_BYTES_MAX: Final = 256 * 1024
+"""Of a reply that is no answer: enough to see what it was."""
+
 
 class Unsent:
     """Why a request has no outcome of its own: codes and messages of error lines."""
@@ -90,7 +93,13 @@ def _error_line(
 
 
 def embeddable(body: bytes) -> bytes:
-    """An error reply's body as a JSON value on one line: itself if it is JSON, else a string."""
+    """An error reply's body as a JSON value on one line: itself if it is JSON, else a string.
+
+    Of one that is very long only the beginning is kept, as a string.
+    """
+    if len(body) > KEPT_BYTES_MAX:
+        kept = body[:KEPT_BYTES_MAX].decode("utf-8", "replace")
+        return _encode(f"{kept}… (the first of {len(body):,} bytes)")
     try:
         msgspec.json.decode(body)
         str(body, "utf-8")
