@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+
 from support.api_server import form
 from support.batches import ENDPOINT, FINAL, input_line
+from support.command_line import overnight
 from support.hook_receiver import hook_receiver
 from support.polling import wait_for
 from support.scripted import Received, Steps, reply, reply_json
@@ -274,14 +277,18 @@ class _Night:
             f"somebody:{PASSWORD}@127.0.0.1:9/v1",
             f"http://127.0.0.1:9/v1?key={PASSWORD}",
         )
-        asked: list[tuple[object, ...]] = [
-            ("doctor", "--data-dir", self._data, *flags),
-            ("doctor", "--data-dir", self._data, *flags, "--json"),
-            ("config", "show", *flags),
-            ("config", "show", *flags, "--json"),
-            ("doctor", *(word for url in wrong for word in ("--upstream", url))),
-        ]
-        return "".join(command(self._environment, *arguments) for arguments in asked)
+        with pytest.MonkeyPatch.context() as patched:
+            for name, value in self._environment.items():
+                patched.setenv(name, value)
+            ended = [
+                overnight("doctor", "--data-dir", self._data, *flags),
+                overnight("doctor", "--data-dir", self._data, *flags, "--json"),
+                overnight("config", "show", *flags),
+                overnight("config", "show", *flags, "--json"),
+            ]
+        refused = ("doctor", *(word for url in wrong for word in ("--upstream", url)))
+        printed = [one.out + one.err for one in ended]
+        return "".join((*printed, command(self._environment, *refused)))
 
     def _processes(self, service: ServiceProcess) -> str:
         """The command lines of the service's processes, which every user may read."""
