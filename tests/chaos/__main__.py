@@ -8,6 +8,7 @@ python -m tests.chaos --only kills --seed 4711     one round again
 import argparse
 import json
 import random
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -20,31 +21,47 @@ from chaos.frame import Outcome, Scenario, play
 from chaos.report import as_json, failure, rows_of, table
 from chaos.scenarios import scenarios
 
+INTERRUPTED = 130
+
 DEFAULT_SECONDS = 360.0
 """With the last round that began before, less than eight minutes."""
 
 
 def main() -> int:
+    # Asked to end in whatever way, it takes along what it started, and tells how far it came.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = _arguments()
     chosen = [one for one in scenarios() if not given.only or one.name in given.only]
     began = time.monotonic()
     outcomes: list[Outcome] = []
-    to_terminal = sys.stdout.isatty() and not given.json
-    for scenario, seed in _rounds(chosen, given, outcomes, began):
-        if to_terminal:
-            print(f"\r  …  {scenario.name}, seed {seed}", end="", flush=True)
-        outcome = play(scenario, seed)
-        outcomes.append(outcome)
-        if to_terminal:
-            print("\r\x1b[K", end="")
-        print(_told(outcome), file=sys.stderr if given.json else sys.stdout, flush=True)
+    interrupted = False
+    try:
+        _play_all(chosen, given, outcomes, began)
+    except KeyboardInterrupt:
+        interrupted = True
     rows, seconds = rows_of([one.name for one in chosen], outcomes), time.monotonic() - began
     failed = [outcome for outcome in outcomes if outcome.failure]
     if given.json:
         print(json.dumps(as_json(rows, seconds), indent=2))
     else:
         print("", table(rows, seconds), *map(failure, failed), sep="\n")
-    return 1 if failed else 0
+    return INTERRUPTED if interrupted else 1 if failed else 0
+
+
+def _play_all(
+    chosen: list[Scenario], given: argparse.Namespace, outcomes: list[Outcome], began: float
+) -> None:
+    to_terminal = sys.stdout.isatty() and not given.json
+    for scenario, seed in _rounds(chosen, given, outcomes, began):
+        if to_terminal:
+            print(f"  …       {scenario.name}, seed {seed}", end="", flush=True)
+        try:
+            outcomes.append(play(scenario, seed))
+        finally:
+            if to_terminal:
+                print("\r\x1b[K", end="", flush=True)
+        told = _told(outcomes[-1])
+        print(told, file=sys.stderr if given.json else sys.stdout, flush=True)
 
 
 def _arguments() -> argparse.Namespace:

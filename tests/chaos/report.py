@@ -28,7 +28,7 @@ class Row:
     def verdict(self) -> str:
         if any(outcome.failure for outcome in self.rounds):
             return "FAILED"
-        if any(outcome.not_here for outcome in self.rounds):
+        if self.rounds and all(outcome.not_here for outcome in self.rounds):
             return "not here"
         return "kept" if self.rounds else "not run"
 
@@ -44,18 +44,14 @@ def table(rows: Sequence[Row], seconds: float) -> str:
     """Not wider than 80 columns; below each scenario what was done to it."""
     titles = ("scenario", "seeds", "jobs", "requests", "again", "missing", "twice", "verdict")
     body = [_cells(row.name, len(row.rounds), row.tally, row.verdict) for row in rows]
-    whole = Tally()
-    for row in rows:
-        whole.add(row.tally)
-    failed = any(row.verdict == "FAILED" for row in rows)
-    seeds = sum(len(row.rounds) for row in rows)
-    body.append(_cells("all", seeds, whole, "FAILED" if failed else "kept"))
+    every = Row("all", [outcome for row in rows for outcome in row.rounds])
+    body.append(_cells(every.name, len(every.rounds), every.tally, every.verdict))
     widths = [max(map(len, column)) for column in zip(titles, *body, strict=True)]
     lines = [_line(titles, widths)]
     for row, cells in zip(rows, body, strict=False):
         lines.append(_line(cells, widths))
         lines += [f"    {line}" for line in _notes(row)]
-    lines += [_line(body[-1], widths), *(f"    {line}" for line in _wrapped(whole.faults))]
+    lines += [_line(body[-1], widths), *(f"    {line}" for line in _wrapped(every.tally.faults))]
     return "\n".join([*lines, f"{seconds:.0f} s"])
 
 

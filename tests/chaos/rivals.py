@@ -29,7 +29,10 @@ def rival_of(service: ServiceProcess) -> Rival:
 
 
 def expect_refusal(rival: Rival) -> None:
-    _, said = rival.communicate(timeout=REFUSAL_SECONDS_MAX)
+    try:
+        _, said = rival.communicate(timeout=REFUSAL_SECONDS_MAX)
+    finally:
+        rival.kill()
     assert rival.returncode == USAGE, f"it ended with {rival.returncode}: {said}"
     assert "in use by another Overnight" in said, said
     assert "--data-dir" in said, said
