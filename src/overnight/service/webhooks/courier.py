@@ -39,6 +39,9 @@ _FAILED: Final = {
 _FORBIDDEN: Final = (
     "is this machine or in a private network: see the setting webhooks.allow_private"
 )
+_REFUSED: Final = (
+    "is plain HTTP, this machine or in a private network: see the setting webhooks.allow_private"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,9 @@ class Courier:
         try:
             # Looked at again: the setting may be another than when it was made.
             parts = checked_url(webhook.url, allow_private=self._options.allow_private)
-        except InvalidRequest as error:
-            return Attempt(error=str(error))
+        except InvalidRequest:
+            # Not in its own words: this is logged, and there are URLs that are a right themselves.
+            return Attempt(error=_REFUSED)
         try:
             async with asyncio.timeout(self._options.timeout_seconds):
                 return await self._exchange(parts, webhook, event)
