@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from overnight.domain.errors import LeaseLost, Unavailable
+from overnight.domain.errors import ConfigurationError, Corrupt, LeaseLost, Unavailable
 from overnight.error_log import ErrorLog
 from overnight.options import dispatch_options, fast_loop, lane_options
 from overnight.seams import Seams
@@ -43,6 +43,9 @@ CONNECTIONS_MAX: Final = 4_000
 """To the API, where the system lets us open enough files."""
 SPARE_FILES: Final = 256
 """For the database, what libraries keep open, and connections that are just ending."""
+
+REFUSED: Final = 2
+"""The exit code for a data folder that this program can not serve, which it has said."""
 
 _log = structlog.get_logger()
 
@@ -309,6 +312,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with asyncio.Runner(loop_factory=fast_loop()) as runner:
             runner.run(_run_role(node, given.role, given.assignment, given.socket))
+    except (ConfigurationError, Corrupt, OSError) as refusal:
+        if given.role != "migrate":
+            raise
+        print(f"error: {refusal}", *getattr(refusal, "__notes__", ()), sep="\n  ", file=sys.stderr)
+        return REFUSED if isinstance(refusal, ConfigurationError) else 1
     except (LeaseLost, Unavailable) as error:
         # The loops outlast a database that is away; who only begins lets the next one try.
         _log.error("stopping", reason=str(error))

@@ -10,17 +10,19 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from overnight.domain.errors import ConfigurationError
+from overnight.domain.errors import ConfigurationError, Corrupt
 from overnight.store.database import open_engine, translated_errors
+from overnight.store.inspection import page_faults
 
+_FAULTS_TOLD: Final = 3
 _SCRIPTS: Final = Path(__file__).parent / "migrations"
 
 
 def migrate(path: Path) -> None:
-    """Make the database at `path`, or upgrade it, in one transaction.
+    """Make the database at `path`, or upgrade it, in one transaction; then read it all once.
 
-    Raises `ConfigurationError` when a newer program has written it, `Unavailable` and `Corrupt`
-    as `Database` does.
+    Raises `ConfigurationError` when a newer program has written it, `Unavailable` as `Database`
+    does, and `Corrupt` when any page of it is damaged; notes say what to do.
     """
     # SQLite gives its write-ahead log the mode of the file itself. Why it can not be made, if it
     # can not, SQLite says better.
@@ -31,8 +33,24 @@ def migrate(path: Path) -> None:
         writer = engine.execution_options(begin="IMMEDIATE")
         with translated_errors(), writer.begin() as connection:
             _upgrade(connection, path)
+        with translated_errors(), engine.begin() as connection:
+            _refuse_damage(connection, path)
+    except Corrupt as error:
+        error.add_note(f"Keep a copy of {path.parent}, and put {path.name} back from a backup.")
+        error.add_note(
+            f"Without one: `sqlite3 {path.name} .recover | sqlite3 new.sqlite3` saves what can be "
+            "read; the files themselves are in files/, named by their ids."
+        )
+        raise
     finally:
         engine.dispose()
+
+
+def _refuse_damage(connection: Connection, path: Path) -> None:
+    """A page that is damaged would end one process after another, whenever it is needed."""
+    faults = page_faults(connection)
+    if faults:
+        raise Corrupt(f"The database {path} is damaged: {'; '.join(faults[:_FAULTS_TOLD])}.")
 
 
 class Schema(NamedTuple):

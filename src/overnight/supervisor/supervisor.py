@@ -97,7 +97,7 @@ class Supervisor:
             self._sleep(_TICK_SECONDS)
             if self._stops_wanted:
                 place.signal(signal.SIGKILL)  # Each migration is one transaction.
-        if code != 0 and not self._stops_wanted:
+        if code not in (0, 2) and not self._stops_wanted:  # What exits with 2 has said why.
             self._say(f"error: preparing the data folder failed; the process {how_it_ended(code)}")
         return code if code >= 0 else 1
 
