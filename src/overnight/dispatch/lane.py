@@ -278,6 +278,8 @@ class Slot:
                 finish(lane, request, judge(answer, lane.secrets))
             else:
                 finish(lane, request, _failure(answer))
+            # Any of them may be many megabytes, and the next may be long in coming.
+            del answer, body, message
 
     async def _send_anew(self, message: bytes) -> Answer:
         """Send on a new connection: there was none, or the server had closed it unread."""
