@@ -53,13 +53,36 @@ def stop(here: Stage, *, impatient: bool, game: Round) -> None:
         time.sleep(0.5)
         began = time.monotonic()
         process.send_signal(game.chance.choice((signal.SIGTERM, signal.SIGINT)))
+    expect_end(here, children, began, 2.0 if impatient else STOP_SECONDS_MAX)
+
+
+def expect_end(here: Stage, children: list[int], began: float, seconds_max: float) -> None:
+    process = here.service.process
+    assert process is not None
     code = process.wait(STOP_SECONDS_MAX + SLACK_SECONDS)
     ended = time.monotonic()
     assert code == 0, f"it ended with {code}"
-    assert ended - began < (2.0 if impatient else STOP_SECONDS_MAX) + SLACK_SECONDS
+    assert ended - began < seconds_max + SLACK_SECONDS
     assert not any(map(is_alive, children)), "children outlive an orderly stop"
     # Only what was still on its way may be sent again.
     here.troubles.spans.append((ended, ended))
+
+
+def play_stuck(game: Round) -> None:
+    """A child is frozen, as by a disk that does not answer, when the service is asked to stop."""
+    chance = game.chance
+    orders = [[order(chance, f"u{user}", 2_000)] for user in range(2)]
+    with stage(game, orders) as here:
+        time.sleep(chance.uniform(0.2, 1.0))
+        role = chance.choice(("api", "clerk", "worker"))
+        game.tally.faults[f"SIGTERM with a frozen {role}"] += 1
+        children, began = here.service.pids(), time.monotonic()
+        send_signal(here.service.pid_of(role), signal.SIGSTOP)
+        send_signal(here.service.pid, signal.SIGTERM)
+        expect_end(here, children, began, STOP_SECONDS_MAX)
+        here.troubles.spans.append((began, time.monotonic()))
+        here.service.start()
+        here.end(game)
 
 
 def play_rolling(game: Round) -> None:
@@ -97,5 +120,6 @@ def check_standstill(here: Stage) -> None:
 
 SCENARIOS = (
     Scenario("drains", play_drains, seconds=45),
+    Scenario("stuck", play_stuck, seconds=25),
     Scenario("rolling", play_rolling, seconds=30),
 )
