@@ -275,8 +275,8 @@ Which of them a route may answer is in the OpenAPI documents that the service ha
 
 _WHAT_IS_REPEATED: Final = """\
 The official clients repeat what failed with 408, 409, 429 or 5xx by themselves. Where that can not
-help the reply has `x-should-retry: false`, and 503 has `Retry-After`; so only 408 and 503 are repeated.
-Every reply has `x-request-id`, which finds what the service logged of it."""
+help the reply has `x-should-retry: false`, and 503 has `Retry-After`; so only 408 and 503
+are repeated. Every reply has `x-request-id`, which finds what the service logged of it."""
 
 
 def errors_page() -> str:

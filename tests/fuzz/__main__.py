@@ -32,8 +32,7 @@ TARGETS: Final = (
 )
 _SEED: Final = 20261121
 _INPUT_SECONDS_MAX: Final = 20
-_KEPT_BYTES_MAX: Final = 600
-_KEPT_FILES_MAX: Final = 100
+_KEPT_BYTES_MAX: Final = 800
 
 
 class Run(NamedTuple):
@@ -101,17 +100,20 @@ def _in_own_process(name: str, *options: str) -> str:
 
 
 def _keep(name: str, found: Path, corpus: Path) -> None:
-    """Add to the corpus the smallest inputs that reach what it does not reach yet."""
-    small = found.with_name("small")
+    """Make the corpus few inputs that reach all that was reached; those that broke a rule stay."""
+    small, chosen = found.with_name("small"), found.with_name("chosen")
     small.mkdir()
+    chosen.mkdir()
     for path in found.iterdir():
         if path.stat().st_size <= _KEPT_BYTES_MAX:
             shutil.copy(path, small)
-    before = set(corpus.iterdir())
-    _in_own_process(name, "-merge=1", str(corpus), str(small))
-    new = sorted(set(corpus.iterdir()) - before, key=lambda path: path.stat().st_size)
-    for path in new[_KEPT_FILES_MAX:]:
-        path.unlink()
+    _in_own_process(name, "-set_cover_merge=1", str(chosen), str(small), str(corpus))
+    for path in corpus.iterdir():
+        if not path.name.startswith("crash-"):
+            path.unlink()
+    for path in chosen.iterdir():
+        if not (corpus / path.name).exists():
+            shutil.copy(path, corpus)
 
 
 def _number(pattern: str, log: str) -> int:
