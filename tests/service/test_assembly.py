@@ -17,7 +17,7 @@ from overnight.domain.job import Counts
 from overnight.domain.plan import RECORD, SHARD_REQUESTS_MAX
 from overnight.domain.request import Failure, FailureKind, LineRules, Success
 from overnight.domain.result_line import Unsent
-from overnight.seams import Disk, SystemDisk
+from overnight.seams import Disk, ReadFile, SystemDisk
 from overnight.service.assembly import Assembled, Assembly, AssemblyInput, ShardResult
 from overnight.service.validator import ValidatedPlan, Validation
 from support.memory_disk import MemoryDisk
@@ -222,6 +222,38 @@ def test_a_settled_segment_cut_short_loses_what_was_behind(
     assert results.codes == {"internal_error"}
     assert results.result.lost == 5
     assert "shard 0" in results.result.damage[0]
+
+
+class RottingDisk(MemoryDisk):
+    """Everything of a segment that is read a second time has changed by then."""
+
+    def open(self, path: Path) -> ReadFile:
+        return Rotting(super().open(path)) if path.name.startswith("0000") else super().open(path)
+
+
+class Rotting:
+    def __init__(self, file: ReadFile) -> None:
+        self._file = file
+        self._seen: set[int] = set()
+        self.size, self.close = file.size, file.close
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        data = bytearray(self._file.read_at(offset, length))
+        span = range(offset, offset + len(data))
+        for place in self._seen.intersection(span):
+            data[place - offset] ^= 1
+        self._seen.update(span)
+        return bytes(data)
+
+
+def test_what_is_copied_is_what_was_checked() -> None:
+    """Not a second reading of it, which may be another."""
+    job = Job(RottingDisk(), Path("job"), ["a"] * 4)
+    job.work(lambda _: SUCCEED)
+    results = job.assemble()
+    bodies = [line["response"]["body"] for line in results.output]
+    assert bodies == [{"line": number} for number in range(1, 5)]
+    assert results.result.damage == []
 
 
 def test_a_settled_segment_that_is_gone_is_damage() -> None:

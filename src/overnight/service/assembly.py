@@ -134,8 +134,9 @@ class Assembly:
             yield from self._shard_lines(shard)
 
     def _shard_lines(self, shard: ShardResult) -> Iterator[_Line]:
-        segment = self._open(shard)
+        file = self._open(shard)
         try:
+            segment = None if file is None else _read_once(file)
             index, damaged = self._index(segment, shard)
             self._retries += index.retries
             try:
@@ -143,7 +144,7 @@ class Assembly:
             except Corrupt as error:
                 yield from self._without_plan(shard, segment, index, str(error))
                 return
-            read = _reader(segment, index, line_by_line=damaged)
+            read = _reader(segment)
             for record in records:
                 entry = index.outcomes.get(record.line_number)
                 if entry is None:
@@ -151,8 +152,8 @@ class Assembly:
                 else:
                     yield entry, read(entry)
         finally:
-            if segment is not None:
-                segment.close()
+            if file is not None:
+                file.close()
 
     def _open(self, shard: ShardResult) -> ReadFile | None:
         folder, ordinal = self._source.segments, shard.plan.ordinal
@@ -215,7 +216,7 @@ class Assembly:
         """The plan is damaged: publish what the segment holds, count the rest as lost."""
         self.result.damage.append(why)
         self.result.lost += shard.plan.requests - len(index.outcomes)
-        read = _reader(segment, index, line_by_line=True)
+        read = _reader(segment)
         for number in sorted(index.outcomes):
             entry = index.outcomes[number]
             yield entry, read(entry)
@@ -257,13 +258,38 @@ def _line_number(line: _Line) -> int:
     return line[0].line_number
 
 
-def _reader(
-    segment: ReadFile | None, index: SegmentIndex, *, line_by_line: bool
-) -> Callable[[Entry], bytes]:
-    """How to get an entry's line: out of memory, or from the file when it is large."""
+class _InMemory:
+    """A segment that was read once: what is checked is what is copied."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def size(self) -> int:
+        return len(self.data)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self.data[offset : offset + length]
+
+    def close(self) -> None:
+        pass
+
+
+def _read_once(segment: ReadFile) -> ReadFile:
+    """All of it in memory, unless it is large, or not all of it can be read."""
+    size = segment.size()
+    if size > _READ_WHOLE_BYTES_MAX:
+        return segment
+    try:
+        return _InMemory(segment.read_at(0, size))
+    except Corrupt:
+        return segment
+
+
+def _reader(segment: ReadFile | None) -> Callable[[Entry], bytes]:
+    """How to get an entry's line."""
     if segment is None:
         return lambda _: b""
-    if line_by_line or index.size > _READ_WHOLE_BYTES_MAX:
-        return lambda entry: segment.read_at(entry.offset, entry.line_bytes)
-    whole = segment.read_at(0, index.size)
-    return lambda entry: whole[entry.offset : entry.offset + entry.line_bytes]
+    if isinstance(segment, _InMemory):
+        whole = segment.data
+        return lambda entry: whole[entry.offset : entry.offset + entry.line_bytes]
+    return lambda entry: segment.read_at(entry.offset, entry.line_bytes)
