@@ -2,15 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from xxhash import xxh3_64_hexdigest
 
+from overnight.domain.errors import Corrupt
 from overnight.seams import AppendFile, ReadFile
 from support.memory_disk import Died, MemoryDisk
 
 if TYPE_CHECKING:
     from simulation.process import Process
+
+
+_MISREADINGS: Final = 0.2
+"""How often a read goes wrong while reads go wrong."""
 
 
 class ProcessDisk:
@@ -28,7 +33,7 @@ class ProcessDisk:
     def open(self, path: Path) -> ReadFile:
         if not self._process.alive:
             raise Died
-        return self._disk.open(path)
+        return ProcessRead(self._process, path, self._disk.open(path))
 
     def publish(self, source: Path, target: Path) -> None:
         what = f"rename {source} to {target}"
@@ -87,3 +92,41 @@ class ProcessAppend:
         self._process.open_files -= self._open
         self._open = False
         self._file.close()
+
+
+class ProcessRead:
+    """Now and then the disk fails to read, or reads something else than was written."""
+
+    def __init__(self, process: "Process", path: Path, file: ReadFile) -> None:
+        self._process = process
+        self._path = path
+        self._file = file
+        self._open = True
+        process.open_files += 1
+
+    def size(self) -> int:
+        return self._file.size()
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        data = self._file.read_at(offset, length)
+        machine = self._process.machine
+        if data and machine.misreads and machine.chance.random() < _MISREADINGS:
+            return self._misread(data)
+        return data
+
+    def close(self) -> None:
+        self._process.open_files -= self._open
+        self._open = False
+        self._file.close()
+
+    def _misread(self, data: bytes) -> bytes:
+        machine = self._process.machine
+        if not machine.history.misread(self._process, self._path):
+            return data
+        if machine.chance.random() < 0.3:
+            machine.history.counts["reads: failed"] += 1
+            raise Corrupt(f"{self._path.name} can not be read from the disk: broken")
+        machine.history.counts["reads: flipped a bit"] += 1
+        place = machine.chance.randrange(len(data))
+        flipped = data[place] ^ (1 << machine.chance.randrange(8))
+        return data[:place] + bytes([flipped]) + data[place + 1 :]

@@ -132,6 +132,8 @@ class History:
     """Faults by kind, and what came of them."""
     hindered: list[tuple[str, float, float]] = field(default_factory=list)
     """Kind, begin and end of what kept the system from doing its work in time."""
+    misread_jobs: set[str] = field(default_factory=set)
+    """Jobs of whose files something was read that was not written there."""
     power_losses: list[float] = field(default_factory=list)
 
     def broke(self, what: str) -> None:
@@ -176,6 +178,16 @@ class History:
     def _row_of(self, path: Path) -> FileRow | None:
         is_file = path.parent == self.machine.blobs.file_path("any").parent
         return self.latest.files.get(path.name) if is_file else None
+
+    def misread(self, process: Process, path: Path) -> bool:
+        """May the disk read this wrongly? Then the job has an excuse, and is named."""
+        live = [id for id, row in self.latest.jobs.items() if row.status not in TERMINAL]
+        of = [id for id in live if self.latest.jobs[id].input == path.name or id in path.parts]
+        if process.role == "api" or not of:
+            return False
+        self.machine.trace(process, f"misreads {path}")
+        self.misread_jobs.update(of)
+        return True
 
     def lives(self, process: Process) -> None:
         """Looked at now and then: one whose lease has run out has to end by itself."""

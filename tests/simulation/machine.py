@@ -113,6 +113,7 @@ class Machine:
         self.history = History(self)
         self.clock_skew = 0.0
         self.disk_is_slow = False
+        self.misreads = False
         self.database_busy = False
         self.database_stalled = False
         self.healed = False

@@ -27,7 +27,7 @@ _OF_PROCESSES: Final = {
 """And which roles may be struck: of any process, or of one of these at random."""
 KINDS: Final = (
     *_OF_PROCESSES, "power loss", "clock jump", "upstream down", "disk full", "failing syncs",
-    "slow disk", "database busy", "database stalled",
+    "misreadings", "slow disk", "database busy", "database stalled",
 )  # fmt: skip
 
 
@@ -140,6 +140,8 @@ class Weather:
                 machine.disk.full = on
             case "failing syncs":
                 machine.disk.broken = on
+            case "misreadings":
+                machine.misreads = on
             case "slow disk":
                 machine.disk_is_slow = on
             case "database busy":
