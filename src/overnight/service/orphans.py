@@ -76,7 +76,7 @@ class Orphans:
         # The names before the rows: a folder is never made before its row.
         names = self._disk.list_folder(self._blobs.uploads_folder)
         needed = await self._database.read(uploads.unended)
-        for name in set(names) - needed:
+        for name in sorted(set(names) - needed):
             if is_upload_id(name):
                 await self._thread.run(partial(self._blobs.remove_upload, name))
 
