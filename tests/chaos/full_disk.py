@@ -116,8 +116,9 @@ def while_sending(service: ServiceProcess, sim: SimProcess, disk: Path, game: Ro
         before = sim.stats()["requests"]
         time.sleep(1.0)
         assert sim.stats()["requests"] <= before + 16, "it sends what it can not write down"
-        # A new batch needs a row; it is refused for now, and not lost.
-        assert _status(lambda: client.create("file-none")) in (404, 503)
+        # A new batch needs a row: it is refused for now.
+        file_id = client.get(batch_id)["input_file_id"]
+        assert _status(lambda: client.create(file_id)) == 503
     _finish(client, batch_id, ids, game)
 
 

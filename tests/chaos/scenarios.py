@@ -4,7 +4,16 @@ from importlib import import_module
 
 from chaos.frame import Scenario
 
-MODULES: tuple[str, ...] = ("kills", "freezes", "starts", "rivals", "drains", "orphans", "busy", "full_disk")
+MODULES: tuple[str, ...] = (
+    "kills",
+    "freezes",
+    "starts",
+    "rivals",
+    "drains",
+    "orphans",
+    "busy",
+    "full_disk",
+)
 """Each has `SCENARIOS`, a tuple of `Scenario`."""
 
 
