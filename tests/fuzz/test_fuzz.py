@@ -6,9 +6,9 @@ import pytest
 
 from fuzz.__main__ import TARGETS, fuzz, target, told
 
-EXECUTIONS = {"file_validation": 4_000}
+EXECUTIONS = {"file_validation": 2_000}
 """Of one that is slower; else `EXECUTIONS_USUAL`."""
-EXECUTIONS_USUAL = 8_000
+EXECUTIONS_USUAL = 5_000
 
 
 @pytest.mark.parametrize("name", TARGETS)
