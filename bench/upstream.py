@@ -1,10 +1,14 @@
-"""An upstream that answers at once, as cheaply as Python can: the benches' other side.
+"""An upstream that costs as little as Python can: the benches' other side.
 
-python bench/upstream.py PORT
+python bench/upstream.py PORT [--latency-ms LO[-HI]]     PORT may be the path of a Unix socket
+
+It answers every POST with the same chat completion, at once or after a time drawn evenly from a
+range. Ready when it prints its port.
 """
 
+import argparse
 import asyncio
-import sys
+import random
 
 import uvloop
 
@@ -26,13 +30,15 @@ MODELS = (
 ) + MODELS_BODY
 
 
-class Instant(asyncio.Protocol):
+class Engine(asyncio.Protocol):
     """Answers each request once its body is complete; one request at a time per connection."""
+
+    latency_seconds = (0.0, 0.0)
 
     def __init__(self) -> None:
         self.missing = 0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -47,15 +53,33 @@ class Instant(asyncio.Protocol):
             self.missing = int(head[start:].split(b"\r\n", 1)[0]) - len(body)
         if self.missing <= 0:
             self.missing = 0
+            self.answer()
+
+    def answer(self) -> None:
+        shortest, longest = self.latency_seconds
+        if longest:
+            delay = random.uniform(shortest, longest)
+            asyncio.get_running_loop().call_later(delay, self.transport.write, REPLY)
+        else:
             self.transport.write(REPLY)
 
 
-async def main(port: int) -> None:
+async def main(place: str) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Instant, "127.0.0.1", port, backlog=4096)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    if place.isdigit():
+        server = await loop.create_server(Engine, "127.0.0.1", int(place), backlog=4096)
+        print(server.sockets[0].getsockname()[1], flush=True)
+    else:
+        server = await loop.create_unix_server(Engine, place, backlog=4096)
+        print(place, flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1])))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("place")
+    parser.add_argument("--latency-ms", default="0")
+    given = parser.parse_args()
+    shortest, _, longest = given.latency_ms.partition("-")
+    Engine.latency_seconds = (float(shortest) / 1e3, float(longest or shortest) / 1e3)
+    uvloop.run(main(given.place))
