@@ -184,6 +184,7 @@ class Node:
             secret=secret,
             file_bytes_max=settings.limits.file_bytes_max,
             files_max=settings.limits.files_max,
+            storage_bytes_max=settings.limits.storage_bytes_max,
             deduplicate=settings.deduplicate_uploads,
         )
         files = Files(database, self.blobs, seams, options)
@@ -315,7 +316,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (ConfigurationError, Corrupt, OSError) as refusal:
         if given.role != "migrate":
             raise
-        print(f"error: {refusal}", *getattr(refusal, "__notes__", ()), sep="\n  ", file=sys.stderr)
+        told = (f"error: {refusal}", *getattr(refusal, "__notes__", ()))
+        sys.stderr.write("\n  ".join(told) + "\n")
         return REFUSED if isinstance(refusal, ConfigurationError) else 1
     except (LeaseLost, Unavailable) as error:
         # The loops outlast a database that is away; who only begins lets the next one try.

@@ -127,6 +127,30 @@ def test_the_number_of_files_is_limited_per_tenant(tmp_path: Path) -> None:
         server.upload()
 
 
+def test_the_bytes_of_a_tenants_files_are_limited(tmp_path: Path) -> None:
+    options = FilesOptions(secret=b"s" * 32, storage_bytes_max=1_000)
+    with ApiServer(tmp_path / "api", files=options) as server:
+        first = server.upload(b"x" * 600)
+        for refused in (
+            server.ask("POST", "/v1/files", *form({"purpose": "batch"}, b"x" * 401)),
+            server.post_json(
+                "/v1/uploads",
+                {"bytes": 401, "filename": "a", "purpose": "batch", "mime_type": "text/jsonl"},
+            ),
+        ):
+            assert (refused.status, refused.at("error", "code")) == (413, "storage_full")
+            told = str(refused.at("error", "message"))
+            assert "600 of the 1,000 that the limit `limits.storage_bytes_max` allows" in told
+            assert told.endswith("left are 400.")
+        assert len(list((server.folder / "files").iterdir())) == 1
+        assert not list((server.folder / "incoming").iterdir())
+        server.upload(b"x" * 400)
+        refused = server.ask("POST", "/v1/files", *form({"purpose": "batch"}, b"x"))
+        assert refused.at("error", "code") == "storage_full"
+        server.ask("DELETE", f"/v1/files/{first}")
+        server.upload(b"x" * 600)
+
+
 def test_npm_sends_the_file_first_and_in_chunks(server: ApiServer) -> None:
     body = (
         b'--X\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{}\r\n'

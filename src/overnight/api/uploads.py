@@ -44,8 +44,8 @@ class Uploads:
 
     async def _post(self, request: Request, dialect: Dialect, *, whole: bool) -> Response:
         tenant: str = request.state.tenant
-        await self._files.check_room(tenant)
-        async with self._files.incoming() as incoming:
+        limit = await self._files.check_room(tenant)
+        async with self._files.incoming(limit) as incoming:
             form = await read_form(request, incoming)
             if form.file_name is None:
                 if whole or "file_name" not in form.fields:
@@ -59,7 +59,7 @@ class Uploads:
     async def put(self, request: Request) -> Response:
         """`PUT /storage/{token}`: the bytes, on the right of the link alone; exactly 200."""
         link = self._files.read_link(request.path_params["token"])
-        async with self._files.incoming() as incoming:
+        async with self._files.incoming(await self._files.room_for(link)) as incoming:
             incoming.refuse_over_limit(announced_bytes(request))
             async for chunk in request.stream():
                 await incoming.write(chunk)

@@ -22,6 +22,7 @@ from overnight.seams import ReadFile, Seams, Threads
 from overnight.service.incoming import Incoming, Received, SizeLimit
 from overnight.service.upload_link import UploadLink
 from overnight.store import files as file_rows
+from overnight.store import uploads as upload_rows
 from overnight.store.blobs import Blobs
 from overnight.store.database import Database
 from overnight.store.verified import verified
@@ -47,6 +48,7 @@ class FilesOptions:
     secret: bytes
     file_bytes_max: int = 50 * 1024**3
     files_max: int = 1_000_000
+    storage_bytes_max: int | None = None
     link_seconds: float = 24 * 3600
     upload_seconds: float = 3600
     deduplicate: bool = False
@@ -145,21 +147,39 @@ class Files:
 
         await self._writing.run(clear)
 
-    def incoming(self) -> Incoming:
+    def incoming(self, limit: SizeLimit | None = None) -> Incoming:
         """Where to write the bytes of an upload; give it to `add` or `fulfil` when all are in."""
         path = self._blobs.incoming_path(self._chance.token(32))
-        return Incoming(path, self._disk, self._writing, self._options.size_limit)
+        return Incoming(path, self._disk, self._writing, limit or self._options.size_limit)
 
-    async def check_room(self, tenant: str) -> None:
-        """Raises `LimitExceeded` when the tenant has all the files it may have."""
+    async def check_room(self, tenant: str) -> SizeLimit:
+        """How large the tenant's next file may be.
+
+        Raises `LimitExceeded` when it has all the files, or all the bytes, that it may have.
+        """
         most = self._options.files_max
-        count = await self._database.read(lambda tx: file_rows.count(tx, tenant))
+
+        def look(tx: Connection) -> tuple[int, SizeLimit]:
+            return file_rows.count(tx, tenant), storage_left(tx, tenant, self._options)
+
+        count, limit = await self._database.read(look)
         if count >= most:
             raise LimitExceeded(
                 f"There are {count:,} files; the limit `limits.files_max` is {most:,}. "
                 "Delete some first.",
                 code="too_many_files",
             )
+        limit.check(1)
+        return limit
+
+    async def room_for(self, link: UploadLink) -> SizeLimit:
+        """How many bytes may come by the link. Raises `NotFound`."""
+
+        def look(tx: Connection) -> SizeLimit:
+            file = file_rows.get(tx, link.file_id)
+            return storage_left(tx, file.tenant, self._options, besides=file.bytes)
+
+        return await self._database.read(look)
 
     async def duplicate(self, details: NewFile, checksum: str | None) -> StoredFile | None:
         """A file of the tenant that has these bytes, if such are not to be taken again."""
@@ -289,6 +309,7 @@ class Files:
         # come to be there, and whoever has read a list so far misses none.
         if received:
             self._blobs.check_file(file_id)
+            storage_left(tx, details.tenant, self._options).check(received.bytes)
         now = self._clock.now()
         lifetime = details.expires_after_seconds
         file = StoredFile(
@@ -345,6 +366,22 @@ class Files:
             opened.close()
             raise Corrupt(f"{file.id} has not the {file.bytes} bytes it was stored with.")
         return opened
+
+
+def storage_left(tx: Connection, tenant: str, options: FilesOptions, besides: int = 0) -> SizeLimit:
+    """How large the tenant's next file may be; `besides` bytes of those it has will go."""
+    most = options.storage_bytes_max
+    if most is None:
+        return options.size_limit
+    used = file_rows.stored_bytes(tx, tenant) + upload_rows.announced_bytes(tx, tenant) - besides
+    left = max(0, most - used)
+    if left >= options.file_bytes_max:
+        return options.size_limit
+    why = (
+        f"your files have {used:,} of the {most:,} that the limit `limits.storage_bytes_max` "
+        "allows. Delete some first; left are"
+    )
+    return SizeLimit(left, "The file", why, "storage_full")
 
 
 def checked_sha256(checksum: str | None) -> str | None:

@@ -24,6 +24,7 @@ class SizeLimit:
     bytes_max: int
     what: str
     why: str
+    code: str = "file_too_large"
 
     def check(self, size_bytes: int) -> None:
         """Raises `LimitExceeded` for what has that many bytes, or more."""
@@ -31,7 +32,7 @@ class SizeLimit:
             raise LimitExceeded(
                 f"{self.what} has {size_bytes:,} bytes or more; {self.why} {self.bytes_max:,}.",
                 param="file",
-                code="file_too_large",
+                code=self.code,
             )
 
 

@@ -15,7 +15,7 @@ from overnight.domain.errors import Conflict, InvalidRequest, LimitExceeded, Una
 from overnight.domain.file import StoredFile
 from overnight.domain.upload import Part, Upload, UploadStatus, upload_id
 from overnight.seams import Seams
-from overnight.service.files import FilesOptions, NewFile, checked_sha256
+from overnight.service.files import FilesOptions, NewFile, checked_sha256, storage_left
 from overnight.service.incoming import Incoming, SizeLimit
 from overnight.service.joining import Joining
 from overnight.service.part_order import PartOrder
@@ -85,7 +85,12 @@ class PartUploads:
             checksum=checked_sha256(new.checksum),
             lifetime_seconds=new.file.expires_after_seconds,
         )
-        await self._database.write(lambda tx: upload_rows.add(tx, upload))
+
+        def announce(tx: Connection) -> None:
+            storage_left(tx, upload.tenant, self._options).check(upload.bytes)
+            upload_rows.add(tx, upload)
+
+        await self._database.write(announce)
         return upload
 
     async def get(self, upload_id: str, tenant: str | None) -> Upload:

@@ -82,6 +82,9 @@ class LimitSettings(_Frozen):
     """Largest input file, bytes."""
     files_max: int = Field(default=1_000_000, ge=1)
     """Most files of one tenant; more are refused until some are deleted."""
+    storage_bytes_max: int | None = Field(default=None, ge=1)
+    """Most bytes of one tenant's files together, results included; uploads beyond are refused,
+    results never. Unset: no limit."""
     line_bytes_max: int = Field(default=16 * _MIB, ge=1 * _KIB)
     """Longest line of an input file, bytes."""
     custom_id_bytes_max: int = Field(default=512, ge=1, le=65_536)

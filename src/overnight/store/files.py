@@ -93,6 +93,12 @@ def count(tx: Connection, tenant: str) -> int:
     return tx.scalar(query) or 0
 
 
+def stored_bytes(tx: Connection, tenant: str) -> int:
+    """Of all files the tenant has, results included."""
+    query = select(func.coalesce(func.sum(files.c.bytes), 0))
+    return tx.scalar(query.where(files.c.tenant == tenant, is_present)) or 0
+
+
 def same_bytes(
     tx: Connection, tenant: str, purpose: str, sha256: str, now: float
 ) -> StoredFile | None:

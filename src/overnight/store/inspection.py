@@ -116,6 +116,24 @@ def running_workers(tx: Connection, now: float) -> dict[str, int]:
     return {role: int(count) for role, count in tx.execute(query.group_by(workers.c.role))}
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the files of a tenant take, results included."""
+
+    tenant: str
+    files: int
+    bytes: int
+
+
+def usage(tx: Connection) -> list[Usage]:
+    """Of each tenant that has files, the largest first."""
+    total = func.coalesce(func.sum(files.c.bytes), 0)
+    query = select(files.c.tenant, func.count(), total).where(files.c.deleted_at.is_(None))
+    return [
+        Usage(*row) for row in tx.execute(query.group_by(files.c.tenant).order_by(total.desc()))
+    ]
+
+
 def checkable_bytes(tx: Connection) -> int:
     """Bytes of all plans and of the segments of all settled shards."""
     planned = func.coalesce(func.sum(shards.c.requests), 0) * RECORD.size

@@ -136,6 +136,12 @@ def forget_ended(tx: Connection, before: float) -> None:
     tx.execute(delete(uploads).where(is_ended_upload, uploads.c.expires_at <= before, ~has_parts))
 
 
+def announced_bytes(tx: Connection, tenant: str) -> int:
+    """Of the tenant's uploads that have not ended."""
+    query = select(func.coalesce(func.sum(uploads.c.bytes), 0))
+    return tx.scalar(query.where(~is_ended_upload, uploads.c.tenant == tenant)) or 0
+
+
 def files_to_be(tx: Connection, names: Sequence[str]) -> set[str]:
     """Those of `names` that are the files of uploads which have not ended."""
     is_named = uploads.c.file_id.in_(names)

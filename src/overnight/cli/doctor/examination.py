@@ -44,11 +44,15 @@ def _data_folder(
     settings: Settings, service: folder.Service, reader: ReadOnlyDatabase | None
 ) -> Iterator[Finding]:
     yield from folder.place(settings.data_dir)
-    live_input_bytes = 0
+    live_input_bytes, used = 0, None
     if reader is not None:
         with suppress(OvernightError):  # The group about the database says why.
-            live_input_bytes = reader.read(inspection.live_input_bytes)
+            live_input_bytes, used = reader.read(
+                lambda tx: (inspection.live_input_bytes(tx), inspection.usage(tx))
+            )
     yield folder.room(settings.data_dir, live_input_bytes)
+    if used is not None:
+        yield folder.storage(used, settings.limits.storage_bytes_max)
     yield folder.service_finding(service, settings.data_dir)
 
 

@@ -12,14 +12,17 @@ from typing import Final
 
 from overnight.cli.doctor.finding import Finding, fail, ok, warn
 from overnight.cli.probe import get
-from overnight.cli.progress import in_bytes
+from overnight.cli.progress import counted, in_bytes
 from overnight.domain.errors import ConfigurationError
 from overnight.node import DATABASE_NAME
+from overnight.store.inspection import Usage
 from overnight.supervisor.folder import LOCK_NAME, refuse_network_file_system
 from overnight.supervisor.supervisor import RUN_FILE_NAME
 
 _SCARCE_BYTES: Final = 1 << 30
 _FULL_BYTES: Final = 64 << 20
+_NEARLY: Final = 0.9
+_TENANTS_NAMED_MAX: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,22 @@ def room(folder: Path, live_input_bytes: int) -> Finding:
     if free < max(_SCARCE_BYTES, 2 * live_input_bytes):
         return warn("room", told, "Make room: results are about as large as their inputs.")
     return ok("room", told)
+
+
+def storage(used: Sequence[Usage], most: int | None) -> Finding:
+    """What users keep here, and who is about to reach the limit."""
+    files, total = sum(each.files for each in used), sum(each.bytes for each in used)
+    limit = "no limit" if most is None else f"at most {in_bytes(most)} each"
+    owners = counted(len(used), "tenant")
+    told = f"{counted(files, 'file')} of {owners}, {in_bytes(total)}; {limit}"
+    named = tuple(
+        f"{each.tenant}: {counted(each.files, 'file')}, {in_bytes(each.bytes)}"
+        for each in used[:_TENANTS_NAMED_MAX]
+    )
+    if most is not None and used and used[0].bytes > _NEARLY * most:
+        advice = "Delete files, or raise limits.storage_bytes_max: uploads beyond it are refused."
+        return warn("storage", told, advice, *named)
+    return ok("storage", told, *named)
 
 
 def _bytes_in(folder: Path) -> int:
