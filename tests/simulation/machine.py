@@ -312,6 +312,7 @@ _SMALLER: Final = (
     (webhook, "_BACKOFF_FIRST_SECONDS", 1.0),
     (webhook, "_BACKOFF_MAX_SECONDS", 5.0),
     (janitor, "PURGE_SECONDS", 3.0),
+    (janitor, "SWEEP_SECONDS", 2.0),
     (janitor, "BYTES_OUTLIVE_ROWS_SECONDS", 1.0),
 )
 

@@ -252,7 +252,7 @@ MUTANTS: Final = (
         "keep what has arrived of uploads that have ended",
         (
             ("service/janitor.py", "        await self._clear_uploads()\n", ""),
-            ("service/janitor.py", "set(names) - needed", "set(names) - set(names)"),
+            ("service/orphans.py", "        await self._clear_upload_folders()\n", ""),
         ),
     ),
     Mutant(

@@ -48,18 +48,14 @@ def _judge_disk(machine: "Machine", ended: list[Job]) -> None:
     wanted = {blobs.file_path(file_id) for file_id in rows.files}
     evidence = {blobs.job_folder(job.id) for job in ended if _is_evidence(job)}
     for path in sorted(machine.left):
-        if path in wanted or evidence & {*path.parents}:
-            continue
-        if path.parent == blobs.file_path("any").parent:
-            machine.history.counts["uploads: orphans"] += 1
-        else:
+        if path not in wanted and not evidence & {*path.parents}:
             machine.history.broke(f"{path} is left behind")
     for file_id, row in rows.files.items():
         path = blobs.file_path(file_id)
         if row.is_readable and path not in machine.disk.files:
             machine.history.broke(f"{file_id} is not there: {row}")
         if row.deleted_at is not None and path in machine.left:
-            machine.history.counts["uploads: orphans"] += 1
+            machine.history.broke(f"{file_id} is still there: {row}")
 
 
 def _is_evidence(job: Job) -> bool:
