@@ -100,7 +100,8 @@ def _in_own_process(name: str, *options: str) -> str:
 
 
 def _keep(name: str, found: Path, corpus: Path) -> None:
-    """Make the corpus few inputs that reach all that was reached; those that broke a rule stay."""
+    """Make the corpus few inputs that reach all that was reached. Those that broke a rule stay, and
+    those that somebody wrote (`seed-…`)."""
     small, chosen = found.with_name("small"), found.with_name("chosen")
     small.mkdir()
     chosen.mkdir()
@@ -109,7 +110,7 @@ def _keep(name: str, found: Path, corpus: Path) -> None:
             shutil.copy(path, small)
     _in_own_process(name, "-set_cover_merge=1", str(chosen), str(small), str(corpus))
     for path in corpus.iterdir():
-        if not path.name.startswith("crash-"):
+        if not path.name.startswith(("crash-", "seed-")):
             path.unlink()
     for path in chosen.iterdir():
         if not (corpus / path.name).exists():

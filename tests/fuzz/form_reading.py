@@ -1,6 +1,7 @@
 """Upload forms: a file that comes out is, byte for byte, what lies between the boundaries, with the
 name its head gives; it does not depend on how the bytes arrive; and all else is refused."""
 
+import re
 from collections.abc import Coroutine
 from email.message import Message
 from typing import Any, Final
@@ -103,7 +104,8 @@ def _parts(body: bytes) -> list[tuple[bytes, bytes]]:
     found = []
     if body[:1] in (b"\r", b"\n"):
         body = body[body.find(b"-") :]
-    for part in (b"\r\n" + body).split(b"\r\n--" + BOUNDARY)[1:]:
+    # A line that only begins like a boundary is none, and part of the bytes.
+    for part in re.split(b"\r\n--" + BOUNDARY + b"(?=\r\n|--)", b"\r\n" + body)[1:]:
         if part.startswith(b"--"):
             break
         head, _, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
