@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-ROUND_SECONDS_MAX = 240.0
+ROUND_SECONDS_MAX = 420.0
 """A round that has not ended by then hangs, on however slow a machine."""
 
 

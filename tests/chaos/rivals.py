@@ -12,13 +12,14 @@ from chaos.recorder import Recorder, recording
 from chaos.stage import Stage, stage
 from chaos.user import User, order
 from chaos.verdict import Troubles, check_at_rest, check_orders
+from overnight.supervisor.supervisor import RUN_FILE_NAME
 from support.polling import is_alive, wait_for
-from support.service import STOP_SECONDS, ServiceProcess
+from support.service import START_SECONDS_MAX, STOP_SECONDS, ServiceProcess
 
 Rival: TypeAlias = subprocess.Popen[str]
 
 USAGE = 2
-REFUSAL_SECONDS_MAX = 40.0
+REFUSAL_SECONDS_MAX = 60.0
 """A rival waits ten seconds for orphans to leave; the rest is a busy machine."""
 
 
@@ -63,7 +64,12 @@ def play_twins(game: Round) -> None:
             for twin in twins:
                 if twin is not winner:
                     expect_refusal(twin)
-            wait_for(lambda: service.client.status_of("/readyz") == 200, what="being ready")
+            wait_for((service.data_dir / RUN_FILE_NAME).exists, START_SECONDS_MAX, "the start")
+            wait_for(
+                lambda: service.client.status_of("/readyz") == 200,
+                START_SECONDS_MAX,
+                "being ready",
+            )
             user = User(service.base_url, game.folder, [order(game.chance, "u", 500)])
             user.start()
             user.join()

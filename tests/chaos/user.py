@@ -22,7 +22,9 @@ from support.batches import ENDPOINT, input_file
 Spelling = Literal["openai", "together"]
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 240.0
+STANDSTILL_SECONDS_MAX = 90.0
+"""Of a job, through any number of restarts on a machine that is busy."""
 LATER = frozenset({429, 502, 503, 504})
 """What a client may answer by asking again."""
 
@@ -129,17 +131,19 @@ class User:
         return made[0]
 
     def _wait(self, client: Client, one: Order, job_id: str) -> JobView:
-        best = 0.0
+        best, moved = 0.0, time.monotonic()
         while True:
             job = self._until_done(lambda: client.job(job_id))
-            if job.percent is not None:
-                assert job.percent >= best, f"{job_id} fell from {best} % to {job.percent} %"
-                best = job.percent
+            percent = job.percent or 0.0
+            assert percent >= best, f"{job_id} fell from {best} % to {percent} %"
+            if percent > best:
+                best, moved = percent, time.monotonic()
             done = (job.succeeded or 0) + (job.failed or 0)
             if job.ended:
                 return job
             if one.cancel_after is not None and done >= one.cancel_after and job.total:
                 self._cancel(client, one, job_id)
+            assert time.monotonic() < moved + STANDSTILL_SECONDS_MAX, f"{job_id} stays {job}"
             assert time.monotonic() < self._until, f"{job_id} is still {job}"
             time.sleep(0.05)
 

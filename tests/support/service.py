@@ -100,7 +100,8 @@ class ServiceProcess:
         """kill -9 of the supervisor alone; returns when its children have left by themselves."""
         orphans = self.pids()
         self._end_supervisor()
-        wait_for(lambda: not any(map(is_alive, orphans)), seconds=5, what="the children's end")
+        # At once where they work; one that is only starting hears of it when it has started.
+        wait_for(lambda: not any(map(is_alive, orphans)), what="the children's end")
 
     def kill_everything(self) -> None:
         """kill -9 of the whole tree, as when the machine's memory runs out."""
