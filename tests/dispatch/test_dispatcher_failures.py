@@ -6,8 +6,10 @@ from itertools import pairwise
 
 import pytest
 
+from overnight.dispatch.dispatcher import VAIN_PROBES_MAX
 from overnight.dispatch.http1 import Timeouts
 from overnight.domain.job import Counts
+from overnight.domain.retry import RetryPolicy
 from support.dispatch_world import (
     FAILURE,
     HOUR_SECONDS,
@@ -174,6 +176,39 @@ def test_retry_after_pauses_the_upstream_and_charges_nobody(status: int) -> None
         assert shard.counts.retries == len(engine.received) - 50
 
     test()
+
+
+@virtual
+async def test_a_request_no_gateway_survives_does_not_hold_its_job_for_ever(world: World) -> None:
+    """It is the last one left, so that nothing else shows that the upstream is well."""
+    engine = world.upstream(
+        lambda sent: Respond(504, after_seconds=60.0) if sent.number == 50 else Respond()
+    )
+    world.lane()
+    shard = world.open(100)
+    await world.finished(2 * HOUR_SECONDS)
+    assert shard.counts.failed == 1
+    assert engine.numbers.count(50) <= VAIN_PROBES_MAX + RetryPolicy().attempts_max + 1
+
+
+@virtual
+async def test_a_gateway_whose_engine_is_down_for_hours_costs_no_request_anything(
+    world: World,
+) -> None:
+    """It answers 502 for everything, its list of models as well."""
+    over = 2 * HOUR_SECONDS
+    engine = world.upstream(
+        lambda sent: Respond(502 if 5 < sent.at < over else 200, after_seconds=1.0)
+    )
+    world.lane()
+    shard = world.open(100)
+    await asyncio.sleep(6)
+    engine.models = 502
+    await asyncio.sleep(over)
+    engine.models = ["m"]
+    await world.finished(HOUR_SECONDS)
+    assert shard.counts.succeeded == 100
+    assert world.dispatcher.charged_retries <= 2
 
 
 @virtual

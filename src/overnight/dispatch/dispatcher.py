@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from overnight.dispatch.feed import Feed
-from overnight.dispatch.health import Verdict
+from overnight.dispatch.health import Verdict, is_outage
 from overnight.dispatch.inflow import Inflow
 from overnight.dispatch.lane import ABORTED, Lane, LaneOptions, Slot
 from overnight.dispatch.segment import is_disk_full
@@ -33,6 +33,8 @@ GATHER_SECONDS: Final = 0.05
 """How long a complete shard may wait for others to be synced with it."""
 FLUSH_BYTES: Final = 1 << 20
 DISK_FULL_SECONDS: Final = 1.0
+VAIN_PROBES_MAX: Final = 30
+"""Of one request, while the upstream lists its models; a quarter of an hour of them at least."""
 
 
 class DispatchOptions(msgspec.Struct, frozen=True):
@@ -282,6 +284,11 @@ class Dispatcher:
             return Verdict.UNCHARGED
         was_open = health.paused_until is None
         verdict = health.failed(failure, now, self._jitter(), probe=probe)
+        if probe and lane.listed and is_outage(failure):
+            # An upstream that is well but for this request: let it not hold the job for ever.
+            request.vain_probes += 1
+            if request.vain_probes > VAIN_PROBES_MAX:
+                verdict = Verdict.CHARGED
         if probe or (not was_open and health.paused_until is None):
             lane.wake()
         return verdict

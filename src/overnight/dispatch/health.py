@@ -103,7 +103,7 @@ class Health:
         if failure.kind is FailureKind.CONNECT:
             self._knock_again(failure.detail, now, probe)
             return Verdict.UNCHARGED
-        if failure.status in _DOWN or _came_to_nothing(failure):
+        if is_outage(failure):
             return self._outage(failure, now, probe)
         if self._misconfigured(failure):
             self._pause(_misconfiguration(failure), now, probe)
@@ -190,11 +190,11 @@ class Health:
         self.reason = f"answers {failure.status} and asks for {failure.retry_after_seconds:g} s"
 
 
-def _came_to_nothing(failure: Failure) -> bool:
-    """Was the reply cut short, or no HTTP at all?"""
-    return failure.kind is FailureKind.RESET or (
-        failure.kind is FailureKind.BAD_REPLY and not failure.status
-    )
+def is_outage(failure: Failure) -> bool:
+    """Is it what an upstream does that is down behind its gateway, cut short or no HTTP at all?"""
+    if failure.status:
+        return failure.status in _DOWN and failure.retry_after_seconds is None
+    return failure.kind in (FailureKind.RESET, FailureKind.BAD_REPLY)
 
 
 def _misconfiguration(failure: Failure) -> str:

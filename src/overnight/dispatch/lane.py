@@ -67,6 +67,8 @@ class Lane:
         self.models = options.models
         """What the upstream serves; None is anything, once it has `answered`."""
         self.answered = options.models is not None
+        self.listed = False
+        """It answered when it was last asked for its models."""
         self.held_back = False
         """Sends nothing for a reason of ours: the disk is full."""
         self.probe: Request | None = None
@@ -172,6 +174,7 @@ class Lane:
         wait = 1.0
         while True:
             problem = await self._ask_models()
+            self.listed = problem is None
             if problem is None:
                 wait = MODELS_EVERY_SECONDS
             else:

@@ -27,6 +27,8 @@ class Request(msgspec.Struct, gc=False):
     body: bytes
     attempts: int = 0
     """Charged attempts so far."""
+    vain_probes: int = 0
+    """How often it was sent in vain to find out whether an upstream is well again."""
 
 
 class ShardOrder(msgspec.Struct, frozen=True):
