@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from overnight.domain.block_digests import BlockHasher
 from overnight.domain.errors import Conflict, Unavailable
 from overnight.domain.file import StoredFile
 from overnight.domain.upload import Upload
@@ -15,6 +16,7 @@ from overnight.seams import SystemChance
 from overnight.service.files import FilesOptions, NewFile
 from overnight.service.part_order import OrderOfIds, OrderOfNumbers
 from overnight.service.part_uploads import NewUpload, PartUploads
+from overnight.store import files as file_rows
 from support.memory_disk import Died
 from support.service_world import ServiceWorld, in_world, running
 
@@ -101,6 +103,20 @@ def test_a_join_goes_on_whichever_parts_a_power_loss_brings_back(tmp_path: Path)
         for count in range(len(PARTS)):
             for places in combinations(range(1, len(PARTS)), count):
                 await die_joined(world, places)
+
+    in_world(tmp_path, test)
+
+
+def test_a_file_of_one_part_is_known_by_its_blocks_too(tmp_path: Path) -> None:
+    async def test(world: ServiceWorld) -> None:
+        uploads = service(world)
+        upload = await announce(uploads)
+        file = await complete(uploads, upload, [await add(uploads, upload, WHOLE)])
+        assert file.sha256 == hashlib.sha256(WHOLE).hexdigest()
+        hasher = BlockHasher()
+        hasher.update(WHOLE)
+        digests = await world.database.read(lambda tx: file_rows.digests(tx, file.id))
+        assert digests == hasher.digests()
 
     in_world(tmp_path, test)
 

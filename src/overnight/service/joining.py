@@ -28,13 +28,13 @@ _SYNC_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """Of all parts in their order, in lower-case hex; md5 only where it was asked for, and those
-    of the blocks only where something had to be read.
+    """Of all parts in their order, in lower-case hex, md5 only where it was asked for; and those
+    of the blocks.
     """
 
     sha256: str
-    md5: str | None = None
-    blocks: BlockDigests | None = None
+    md5: str | None
+    blocks: BlockDigests
 
 
 class Joining:
@@ -50,9 +50,9 @@ class Joining:
 
         Raises `Corrupt` and `Unavailable`.
         """
-        if len(parts) == 1 and not with_md5:
-            return Digests(parts[0].sha256)
-        hashes = [hashlib.sha256()]
+        # That of a part alone is known since it came.
+        known = parts[0].sha256 if len(parts) == 1 else None
+        hashes = [] if known else [hashlib.sha256()]
         if with_md5:
             hashes.append(hashlib.md5(usedforsecurity=False))
         hasher = BlockHasher()
@@ -65,8 +65,9 @@ class Joining:
         for part in parts[done:]:
             async for block in self._blocks(self._path(part), part.bytes):
                 await self._run(partial(_show, updates, block))
-        sha256, *md5 = (each.hexdigest() for each in hashes)
-        return Digests(sha256, md5[0] if md5 else None, hasher.digests())
+        found = [each.hexdigest() for each in hashes]
+        sha256 = known or found[0]
+        return Digests(sha256, found[-1] if with_md5 else None, hasher.digests())
 
     async def join(self, upload: Upload, parts: Sequence[Part]) -> None:
         """Leave the file durably in its place; may be done again, whatever ended the last time.

@@ -273,8 +273,7 @@ class PartUploads:
 
         def settle(tx: Connection) -> None:
             upload_rows.settle_order(tx, upload.id, part_ids, digests.sha256)
-            if digests.blocks is not None:
-                file_rows.set_digests(tx, upload.file_id, digests.blocks)
+            file_rows.set_digests(tx, upload.file_id, digests.blocks)
 
         await self._database.write(settle)
         return replace(

@@ -45,5 +45,5 @@ class VerifiedFile:
 
 
 def verified(file: ReadFile, name: str, digests: bytes | None) -> ReadFile:
-    """Of files that came before there were digests, or in one part, there are none."""
+    """Of files that came before there were digests, there are none."""
     return file if digests is None else VerifiedFile(file, name, digests)
