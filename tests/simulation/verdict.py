@@ -178,7 +178,7 @@ class _Examination:
         code = told["error"]["code"]
         allowed = {kind.value for kind in FailureKind} - {FailureKind.WORKER_LOST.value}
         if self._was_misread:
-            allowed.add("internal_error")
+            allowed |= {"internal_error", "batch_cancelled", "batch_expired"}
         if job.status is JobStatus.CANCELLED:
             allowed.add("batch_cancelled")
         elif job.status is JobStatus.EXPIRED:
