@@ -6,7 +6,6 @@ import ssl
 import pytest
 
 from overnight.dispatch.http1 import (
-    HEAD_BYTES_MAX,
     Answer,
     Connection,
     Reply,
@@ -64,61 +63,6 @@ def test_a_reset_does_not_end_a_body_without_length() -> None:
     answer, _ = ask_once([b'HTTP/1.1 200 OK\r\n\r\n{"a":', Pause(0.02), RESET])
     assert isinstance(answer, Failure)
     assert answer.kind is FailureKind.RESET
-
-
-# Too much, or nonsense
-
-
-def test_a_reply_that_announces_or_sends_too_much_is_dropped() -> None:
-    too_much = b"x" * (REPLY_BYTES_MAX + 1)
-    scripts: list[Steps] = [
-        [b"HTTP/1.1 200 OK\r\ncontent-length: 999999999\r\n\r\n", too_much, HANG],
-        [*reply_chunked(*[b"x" * 10_000] * 11)[:-1], HANG],
-        [b"HTTP/1.1 200 OK\r\n\r\n", too_much, HANG],
-    ]
-    for steps in scripts:
-        answer, connection = ask_once(steps)
-        assert isinstance(answer, Failure)
-        assert answer.kind is FailureKind.TOO_LARGE
-        assert connection.closed
-
-
-def test_headers_without_end_are_cut_short() -> None:
-    line = b"x-filler: " + b"y" * 1_000 + b"\r\n"
-    times = HEAD_BYTES_MAX // len(line) + 2
-    answer, connection = ask_once([b"HTTP/1.1 200 OK\r\n", *[line] * times, HANG])
-    assert isinstance(answer, Failure)
-    assert answer.kind is FailureKind.BAD_REPLY
-    assert connection.closed
-
-
-def test_interim_replies_without_end_are_cut_short() -> None:
-    times = HEAD_BYTES_MAX // len(EARLY_HINTS) + 2
-    answer, connection = ask_once([EARLY_HINTS * times, HANG])
-    assert isinstance(answer, Failure)
-    assert answer.kind is FailureKind.BAD_REPLY
-    assert connection.closed
-
-
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"\x16\x03\x01\x00\x05hello",
-        b"SSH-2.0-OpenSSH_9.6\r\n",
-        b"<html></html>\r\n\r\n",
-        b"HTTP/1.1 two hundred\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}",
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
-        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    ],
-)
-def test_what_is_not_http_is_a_bad_reply(garbage: bytes) -> None:
-    answer, connection = ask_once([garbage, HANG])
-    assert isinstance(answer, Failure)
-    assert answer.kind is FailureKind.BAD_REPLY
-    assert connection.closed
 
 
 # Too late
@@ -196,27 +140,6 @@ async def failed_connect(url: str, tls: ssl.SSLContext | None = None) -> Failure
     assert isinstance(answer, Failure)
     assert answer.kind is FailureKind.CONNECT
     return answer
-
-
-def test_a_port_where_nobody_listens() -> None:
-    async def main() -> None:
-        async with ScriptedUpstream([reply()]) as upstream:
-            url = upstream.base_url
-        failure = await failed_connect(url)
-        assert failure.detail == "refuses connections"
-
-    asyncio.run(main())
-
-
-def test_tls_with_somebody_who_does_not_speak_it() -> None:
-    async def main() -> None:
-        async with ScriptedUpstream(
-            [reply()], on_connect=[b"HTTP/1.1 400 Bad\r\n\r\n"]
-        ) as upstream:
-            failure = await failed_connect(upstream.base_url.replace("http:", "https:"))
-            assert "TLS" in failure.detail
-
-    asyncio.run(main())
 
 
 def test_tls_with_somebody_who_hangs_up() -> None:

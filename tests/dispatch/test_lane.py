@@ -108,12 +108,6 @@ def test_a_kept_connection_serves_all_requests() -> None:
     assert len({request.body for request in story.sent}) == 50
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"a":\xff}', b'{"a":1'])
-def test_a_200_whose_body_is_no_object_fails_in_the_end(body: bytes) -> None:
-    story = Story(reply(200, body))
-    assert send_all(story, 1) == ({OutcomeKind.FAILURE: 1}, 4)
-
-
 @pytest.mark.parametrize(
     "body",
     [
