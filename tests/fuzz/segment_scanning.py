@@ -1,5 +1,5 @@
 """Segments that were damaged in any way: what is read was written, whatever comes before the damage
-is read, and a takeover copies no more than that."""
+is read, a takeover copies no more than that, and what is salvaged behind it was written too."""
 
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -8,6 +8,7 @@ from fuzz.target import Target
 from overnight.dispatch.segment import (
     Entry,
     begin_segment,
+    index_damaged,
     index_segment,
     read_frames,
     segment_path,
@@ -99,6 +100,11 @@ def _read(torn: bytes, written: _Written) -> int:
         for entry in frame.entries:
             assert _outcome(entry, torn) in written.outcomes, f"{entry} was never written"
     index = index_segment(file)
+    assert index.outcomes == _firsts([entry for frame, _ in frames for entry in frame.entries])
+    salvaged = index_damaged(file)
+    assert salvaged.outcomes.keys() >= index.outcomes.keys()
+    for entry in salvaged.outcomes.values():
+        assert _outcome(entry, torn) in written.outcomes, f"{entry} was never written"
     writer, copied = begin_segment(disk, FOLDER, 0, 2)
     assert bytes(disk.files[NEW]) == torn[: index.size]
     assert (copied.counts, copied.size, copied.digest) == (index.counts, index.size, index.digest)
@@ -106,6 +112,12 @@ def _read(torn: bytes, written: _Written) -> int:
     counts = index.counts
     assert counts.succeeded + counts.failed == len(index.outcomes)
     return len(frames)
+
+
+def _firsts(entries: list[Entry]) -> dict[int, Entry]:
+    """Of each line its first outcome, the one that counts."""
+    outcomes = [entry for entry in entries if entry.kind <= OutcomeKind.FAILURE]
+    return {entry.line_number: entry for entry in reversed(outcomes)}
 
 
 def _outcome(entry: Entry, data: bytes) -> tuple[int, int, int, int, bytes]:
