@@ -83,6 +83,8 @@ def _run(work: Coroutine[Any, Any, UploadForm]) -> UploadForm:
 
 def _compare(body: bytes, form: UploadForm, data: bytes) -> None:
     parts = _parts(body)
+    if any(_is_doubtful(head) for head, _ in parts):
+        return
     files = [part for part in parts if _disposition(part[0], "name") == "file"]
     assert len(files) == (form.file_name is not None), f"{len(files)} files are one form's"
     for head, content in files:
@@ -113,6 +115,12 @@ def _parts(body: bytes) -> list[tuple[bytes, bytes]]:
             head, content = b"", part[4:]
         found.append((head, content))
     return found
+
+
+def _is_doubtful(head: bytes) -> bool:
+    """Readers differ on a parameter that is there twice, and on line feeds that end no line."""
+    lines = head.lower().split(b"\r\n")
+    return any(line.count(b"name") > 2 or b"\n" in line for line in lines)
 
 
 def _disposition(head: bytes, parameter: str) -> str | None:
