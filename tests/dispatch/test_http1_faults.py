@@ -160,3 +160,15 @@ def test_a_connection_that_does_not_come_about_in_time() -> None:
             assert "within 0.05 s" in answer.detail
 
     asyncio.run(main())
+
+
+def test_a_short_body_is_seen_whatever_ends_the_lines_of_its_head() -> None:
+    async def use(upstream: ScriptedUpstream, connection: Connection) -> None:
+        answer = await connection.send(message(upstream.base_url), 20)
+        assert isinstance(answer, Failure)
+
+    for head in (
+        b"HTTP/1.1 200 OK\ncontent-length: 100\n\n",
+        b"HTTP/1.1 200 OK\r\nx: y\nContent-Length:100\r\n\r\n",
+    ):
+        on_one_connection([[head + b"{}", CLOSE]], use)

@@ -31,7 +31,7 @@ def test_a_failure_never_tells_the_key(
     if slashes:
         bodies = [body.replace("/", "\\/") for body in bodies]
     for body in bodies:
-        reply = Reply(status, body.encode(errors="replace"), key.encode(), b"")
+        reply = Reply(status, body.encode(errors="replace"), b"\nx-request-id: " + key.encode())
         outcome = judge(reply, spellings(key))
         if isinstance(outcome, Success):
             assert status == 200
@@ -46,7 +46,7 @@ def test_a_key_is_not_told_by_halves() -> None:
     """The message is cut; what is left of a key would be most of it."""
     key = "k" * 64
     body = json.dumps({"error": {"message": "x" * 450 + key}}).encode()
-    outcome = judge(Reply(400, body, b"", b""), spellings(key))
+    outcome = judge(Reply(400, body), spellings(key))
     assert isinstance(outcome, Failure)
     assert "kk" not in outcome.detail
 
@@ -54,6 +54,6 @@ def test_a_key_is_not_told_by_halves() -> None:
 @pytest.mark.parametrize("key", ["", "EMPTY", "ollama", "sk-1234"])
 def test_a_short_key_is_a_word_like_others(key: str) -> None:
     body = json.dumps({"error": f"no model {key}"}).encode()
-    outcome = judge(Reply(404, body, b"", b""), spellings(key))
+    outcome = judge(Reply(404, body), spellings(key))
     assert isinstance(outcome, Failure)
     assert outcome.body == body

@@ -117,9 +117,9 @@ class Dispatcher:
 
     def _add_slots(self, lane: Lane, count: int) -> None:
         for _ in range(count):
-            slot = Slot(lane)
+            slot = Slot(lane, self._finish)
             lane.slots.append(slot)
-            lane.tasks.append(self._spawn(slot.run(self._finish)))
+            lane.tasks.append(self._spawn(slot.run()))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         if self._tasks is None:
@@ -243,7 +243,7 @@ class Dispatcher:
         if shard not in self._dirty:
             self._dirty[shard] = None
             self._has_outcomes.set()
-        elif shard.pending_bytes > FLUSH_BYTES:
+        elif shard.writer.pending_bytes > FLUSH_BYTES:
             self._flush()
         if not shard.lacking:
             self._to_sync.set()

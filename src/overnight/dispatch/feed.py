@@ -30,7 +30,7 @@ class Stream:
             return self.returned.popleft()
         shards = self.shards
         while shards:
-            request = shards[0].take()
+            request = next(shards[0].requests, None)
             if request is not None:
                 return request
             shards.popleft()

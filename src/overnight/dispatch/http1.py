@@ -4,13 +4,15 @@ It knows what RFC 9112 demands of a client: chunked bodies, bodies that end with
 1xx replies, HTTP/1.0, `Connection: close`. It does not follow redirects, refuses content coding
 and keeps no cookies.
 
-There is no task, timer or lock per request: the caller awaits one future, deadlines are a field
-that `sweep` looks at for all connections together.
+There is no task, timer, lock or future per request: the caller is called back, deadlines are a
+field that `sweep` looks at for all connections together.
 """
 
 import asyncio
 import math
+import re
 import ssl
+from collections.abc import Callable
 from typing import Final, cast
 from urllib.parse import urlsplit
 
@@ -24,14 +26,7 @@ from overnight.seams import Connect
 
 HEAD_BYTES_MAX: Final = 64 * 1024
 """Of headers, and of anything else without a byte of the body in it: chunk extensions, trailers."""
-_NAMED: Final = frozenset(
-    len(name)
-    for name in (
-        b"x-request-id", b"content-length", b"retry-after", b"transfer-encoding",
-        b"content-encoding",
-    )
-)  # fmt: skip
-"""Lengths of the header names we read, so that all others cost one look."""
+_FRAMED: Final = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
 
 
 class Timeouts(msgspec.Struct, frozen=True):
@@ -118,14 +113,43 @@ def _is_plain(text: str) -> bool:
 
 
 class Reply(msgspec.Struct, gc=False):
-    """A whole reply. `request_id`, `retry_after` and `coding` are header values as they came."""
+    """A whole reply; `body` is as it came, never decoded.
+
+    The parser could hand over header by header, but each would cost a call, and of most replies
+    we want one. So `head` is kept as it came, and may go on into the body.
+    """
 
     status: int
     body: bytes
-    request_id: bytes
-    retry_after: bytes
-    coding: bytes = b""
-    """Of the body, which is never decoded."""
+    head: bytes = b""
+
+    @property
+    def request_id(self) -> bytes:
+        return _value(_REQUEST_ID, self.head)
+
+    @property
+    def retry_after(self) -> bytes:
+        return _value(_RETRY_AFTER, self.head)
+
+    @property
+    def coding(self) -> bytes:
+        return _value(_CODING, self.head)
+
+
+def _header(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"\n%b:[ \t]*([^\r\n]*)" % name, re.IGNORECASE)
+
+
+_REQUEST_ID: Final = _header(b"x-request-id")
+_RETRY_AFTER: Final = _header(b"retry-after")
+_CODING: Final = _header(b"content-encoding")
+
+
+def _value(header: re.Pattern[bytes], head: bytes) -> bytes:
+    """What the header says; empty when it is not there."""
+    end = head.find(b"\r\n\r\n")
+    found = header.search(head, 0, end if end >= 0 else len(head))
+    return found[1].rstrip() if found else b""
 
 
 class Stale(msgspec.Struct, frozen=True):
@@ -134,16 +158,22 @@ class Stale(msgspec.Struct, frozen=True):
 
 Answer = Reply | Failure | Stale
 
+Take = Callable[[Answer], None]
+"""What is called, once, with what came of a request; it may begin the next one at once."""
+
+
+class _UnaskedError(Exception):
+    """A second reply: it must not be taken for the next request's. Stops the parser."""
+
 
 class Connection(asyncio.Protocol):
-    """One connection; `send` may be called again once its future has a result."""
+    """One connection; the next request may begin once the one before has been answered."""
 
     __slots__ = (
-        "_answer_by", "_body", "_body_bytes", "_body_bytes_before", "_coding", "_deadline",
-        "_framed", "_headers_done", "_inflow", "_interim", "_is_long", "_loop", "_more",
-        "_overhead_bytes", "_parser", "_paused_at", "_reply_bytes_max", "_request_id",
-        "_retry_after", "_timeouts", "_transport", "_used",
-        "_waiter", "closed",
+        "_answer_by", "_body", "_body_bytes", "_body_bytes_before", "_complete", "_deadline",
+        "_head", "_headers_done", "_inflow", "_interims", "_is_long", "_keep", "_loop", "_more",
+        "_overhead_bytes", "_parser", "_paused_at", "_reply_bytes_max", "_take", "_timeouts",
+        "_transport", "_used", "closed",
     )  # fmt: skip
 
     def __init__(
@@ -157,10 +187,11 @@ class Connection(asyncio.Protocol):
         self._paused_at: float | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[Answer] | None = None
+        self._take: Take | None = None
         self._deadline = 0.0
         self._body_bytes_before = self._overhead_bytes = 0
         self._used = False
+        self._keep = False
         self.closed = True
         self._clear()
 
@@ -169,27 +200,36 @@ class Connection(asyncio.Protocol):
         self._more: list[bytes] | None = None
         self._body_bytes = 0
         self._answer_by = 0.0
+        self._head = b""
+        """All pieces up to the one in which the head ended."""
         self._headers_done = False
-        self._framed = False
-        self._interim = False
-        self._request_id = b""
-        self._retry_after = b""
-        self._coding = b""
+        self._complete = False
+        self._interims = 0
+
+    def begin(self, request: bytes, first_byte_seconds: float, take: Take) -> None:
+        """Write a whole request; `take` is called with what came of it, never from in here."""
+        loop = self._loop
+        if self.closed or self._transport is None:
+            loop.call_soon(take, Stale())
+            return
+        self._take = take
+        self._deadline = loop.time() + first_byte_seconds
+        self._transport.write(request)
 
     def send(self, request: bytes, first_byte_seconds: float) -> asyncio.Future[Answer]:
-        """Write a whole request; the future yields what came of it and never raises."""
-        loop = self._loop
-        self._waiter = waiter = loop.create_future()
-        if self.closed or self._transport is None:
-            self._settle(Stale())
-        else:
-            self._deadline = loop.time() + first_byte_seconds
-            self._transport.write(request)
-        return waiter
+        """As `begin`, for those who rather wait; the future never raises."""
+        answered: asyncio.Future[Answer] = self._loop.create_future()
+
+        def take(answer: Answer) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        self.begin(request, first_byte_seconds, take)
+        return answered
 
     def sweep(self, now: float) -> None:
         """End the exchange if its time is up; `now` is the loop's time."""
-        if self._waiter is not None and now > self._deadline:
+        if self._take is not None and now > self._deadline:
             part = "the rest of the reply" if self._answer_by else "the reply"
             self.end(Failure(FailureKind.TIMEOUT, f"The upstream did not send {part} in time."))
 
@@ -225,11 +265,9 @@ class Connection(asyncio.Protocol):
     def _settle(self, answer: Answer) -> None:
         if self._is_long:
             self._leave_inflow()
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(answer)
+        take, self._take = self._take, None
+        if take is not None:
+            take(answer)
 
     # asyncio.Protocol
 
@@ -239,19 +277,25 @@ class Connection(asyncio.Protocol):
         self.closed = False
 
     def data_received(self, data: bytes) -> None:
-        if self._waiter is None:
+        if self._take is None:
             # Nothing was asked: a server that says goodbye (408), or nonsense.
             self.end(Stale())
             return
+        if not self._headers_done:
+            self._head += data
+        problem = ""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self.end(_bad_reply("The upstream switched to another protocol."))
-            return
+            problem = "The upstream switched to another protocol."
         except httptools.HttpParserError as error:
-            self.end(_bad_reply(f"The upstream does not answer in HTTP/1.1: {error}."))
-            return
-        if self._waiter is not None:
+            problem = f"The upstream does not answer in HTTP/1.1: {error}."
+        if self._complete:
+            # Only now, for what else is in `data` must not meet the next request.
+            self._finish(keep=self._keep and not problem)
+        elif problem:
+            self.end(_bad_reply(problem))
+        elif self._take is not None:
             self._check_unfinished(len(data))
 
     def _check_unfinished(self, size: int) -> None:
@@ -259,7 +303,7 @@ class Connection(asyncio.Protocol):
         if not self._answer_by:
             self._answer_by = self._deadline
             self._body_bytes_before = self._overhead_bytes = 0
-        if self._headers_done or not self._interim:
+        if self._headers_done or not self._interims:
             timeouts = self._timeouts
             self._deadline = min(
                 self._loop.time() + timeouts.idle_seconds, self._answer_by + timeouts.reply_seconds
@@ -287,11 +331,11 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
-        if self._waiter is None:
+        if self._take is None:
             return
-        if self._headers_done and not self._framed and exc is None:
+        if self._headers_done and exc is None and not _FRAMED.search(self._last_head()):
             # RFC 9112 §6.3 rule 8: without a length, the body ends with the connection.
-            self._finish()
+            self._finish(keep=False)
         elif self._used and not self._answer_by:
             self._settle(Stale())
         else:
@@ -301,21 +345,8 @@ class Connection(asyncio.Protocol):
     # httptools callbacks
 
     def on_message_begin(self) -> None:
-        if self._waiter is None:
-            # A reply nobody asked for must not be taken for the next request's.
-            self.end(Stale())
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if len(name) in _NAMED:
-            name = name.lower()
-            if name == b"x-request-id":
-                self._request_id = value
-            elif name in (b"content-length", b"transfer-encoding"):
-                self._framed = True
-            elif name == b"retry-after":
-                self._retry_after = value
-            elif name == b"content-encoding":
-                self._coding = value
+        if self._complete:
+            raise _UnaskedError
 
     def on_headers_complete(self) -> None:
         self._headers_done = True
@@ -333,42 +364,35 @@ class Connection(asyncio.Protocol):
         self._body_bytes += len(data)
 
     def on_message_complete(self) -> None:
-        if self._parser.get_status_code() < 200:
-            answer_by = self._answer_by
+        if self._parser.get_status_code() >= 200:
+            self._complete = True
+            self._keep = self._parser.should_keep_alive() and self._all_sent()
+        else:
+            answer_by, head, interims = self._answer_by, self._head, self._interims
             self._clear()
-            self._answer_by = answer_by
-            self._interim = True
-        elif self._waiter is not None:
-            keep = self._parser.should_keep_alive() and self._all_sent()
-            self._finish()
-            if not keep:
-                self.end(Stale())
+            self._answer_by, self._head, self._interims = answer_by, head, interims + 1
 
     def _all_sent(self) -> bool:
         """A server that answered before it was told all may take the rest for a new request."""
         return self._transport is not None and not self._transport.get_write_buffer_size()
 
-    def _finish(self) -> None:
-        waiter = self._waiter
-        if waiter is None:
-            return
+    def _last_head(self) -> bytes:
+        """The head without those of interim replies."""
+        return self._head.split(b"\r\n\r\n", self._interims)[-1] if self._interims else self._head
+
+    def _finish(self, keep: bool) -> None:
         if self._body_bytes > self._reply_bytes_max:
             self.end(self._too_large())
             return
-        reply = Reply(
-            self._parser.get_status_code(),
-            self._body if self._more is None else b"".join(self._more),
-            self._request_id,
-            self._retry_after,
-            self._coding,
-        )
+        body = self._body if self._more is None else b"".join(self._more)
+        reply = Reply(self._parser.get_status_code(), body, self._last_head())
         self._used = True
-        self._waiter = None
-        if self._is_long:
-            self._leave_inflow()
         self._clear()
-        if not waiter.done():
-            waiter.set_result(reply)
+        if not keep:
+            self.closed = True
+            if self._transport is not None:
+                self._transport.abort()
+        self._settle(reply)
 
 
 def _bad_reply(detail: str) -> Failure:

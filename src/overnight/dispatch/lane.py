@@ -85,7 +85,7 @@ class Lane:
         self._inflow = inflow
         self._loop = asyncio.get_running_loop()
         self._parked: list[asyncio.Future[None]] = []
-        self._heads: dict[str, bytes] = {}
+        self.heads: dict[str, bytes] = {}
         self._round = feed.round(options.models if self.answered else frozenset())
         self._feed = feed
 
@@ -112,10 +112,7 @@ class Lane:
 
     def head(self, endpoint: str) -> bytes:
         """The request head for an endpoint, which all its requests share."""
-        head = self._heads.get(endpoint)
-        if head is None:
-            path = endpoint.removeprefix("/v1")
-            head = self._heads[endpoint] = self.options.target.post_head(path)
+        head = self.heads[endpoint] = self.options.target.post_head(endpoint.removeprefix("/v1"))
         return head
 
     def take(self) -> Request | None:
@@ -248,51 +245,104 @@ class Lane:
 
 
 class Slot:
-    """One connection to the lane's upstream and the request that is on it."""
+    """One connection to the lane's upstream and the request that is on it.
 
-    __slots__ = ("connection", "lane", "request")
+    Its coroutine does what takes time: it opens connections, waits for work, sends again what was
+    not read. From reply to reply it sleeps, and `_answered` goes on by itself. Neither keeps a
+    request or a reply that is done with: any of them may be many megabytes.
+    """
 
-    def __init__(self, lane: Lane) -> None:
+    __slots__ = (
+        "_finish", "_first_byte_seconds", "_is_fresh", "_left", "connection", "lane", "request",
+    )  # fmt: skip
+
+    def __init__(self, lane: Lane, finish: Finish) -> None:
         self.lane = lane
         self.connection: Connection | None = None
         self.request: Request | None = None
+        self._finish = finish
+        """Takes each outcome."""
+        self._first_byte_seconds = lane.options.timeouts.first_byte_seconds
+        self._is_fresh = True
+        """Has the connection answered nothing yet?"""
+        self._left: asyncio.Future[Failure | Stale | None] | None = None
 
-    async def run(self, finish: Finish) -> None:
-        """Send one request after another until cancelled; `finish` takes each outcome."""
+    async def run(self) -> None:
+        """Send one request after another until cancelled."""
         lane = self.lane
-        first_byte_seconds = lane.options.timeouts.first_byte_seconds
         while True:
-            request = lane.take()
-            if request is None:
+            self.request = lane.take()
+            if self.request is None:
                 await lane.park()
                 continue
-            self.request = request
-            body = request.body
-            message = b"%b%d\r\n\r\n%b" % (lane.head(request.shard.order.endpoint), len(body), body)
             connection = self.connection
             if connection is None or connection.closed:
-                answer = await self._send_anew(message)
+                answer = await self._send_anew()
             else:
-                answer = await connection.send(message, first_byte_seconds)
-                if type(answer) is Stale:
-                    answer = await self._send_anew(message)
-            self.request = None
-            if type(answer) is Reply:
-                finish(lane, request, judge(answer, lane.secrets))
-            else:
-                finish(lane, request, _failure(answer))
-            # Any of them may be many megabytes, and the next may be long in coming.
-            del answer, body, message
+                answer = await self._send(connection)
+            while type(answer) is Stale and self.request is not None:
+                answer = await self._send_anew()
+            if isinstance(answer, Failure):
+                self._fail(answer)
+            del answer
 
-    async def _send_anew(self, message: bytes) -> Answer:
+    def _fail(self, failure: Failure) -> None:
+        request, self.request = self.request, None
+        if request is not None:
+            self._finish(self.lane, request, failure)
+
+    async def _send(self, connection: Connection) -> Failure | Stale | None:
+        """Send the request, and as many after it as will go. Returns what came of the last of them
+        if that was no reply, else None.
+        """
+        self._left = asyncio.get_running_loop().create_future()
+        if self.request is not None:
+            message = self._message(self.request)
+            connection.begin(message, self._first_byte_seconds, self._answered)
+            del message
+        return await self._left
+
+    def _answered(self, answer: Answer) -> None:
+        """Take a reply and send the next request, or leave it to the coroutine."""
+        left, request, connection = self._left, self.request, self.connection
+        if left is None or left.done() or request is None or connection is None:
+            return
+        if not isinstance(answer, Reply):
+            left.set_result(answer)
+            return
+        try:
+            self._is_fresh = False
+            self.request = None
+            self._finish(self.lane, request, judge(answer, self.lane.secrets))
+            if connection.closed:
+                left.set_result(None)
+                return
+            self.request = following = self.lane.take()
+            if following is None:
+                left.set_result(None)
+            else:
+                message = self._message(following)
+                connection.begin(message, self._first_byte_seconds, self._answered)
+        except BaseException as error:  # noqa: BLE001  the coroutine raises it, where it is looked for
+            left.set_exception(error)
+
+    def _message(self, request: Request) -> bytes:
+        body, endpoint = request.body, request.shard.order.endpoint
+        head = self.lane.heads.get(endpoint) or self.lane.head(endpoint)
+        return b"%b%d\r\n\r\n%b" % (head, len(body), body)
+
+    async def _send_anew(self) -> Failure | Stale | None:
         """Send on a new connection: there was none, or the server had closed it unread."""
         connection = await self.lane.open()
         if isinstance(connection, Failure):
             return connection
-        self.connection = connection
+        self.connection, self._is_fresh = connection, True
         if self.request is not None and self.request.shard.stopped:
             return ABORTED
-        return await connection.send(message, self.lane.options.timeouts.first_byte_seconds)
+        answer = await self._send(connection)
+        if type(answer) is Stale and self._is_fresh:
+            return Failure(FailureKind.RESET, "The upstream closed the connection without a reply.")
+        return answer
 
     def abort(self) -> None:
         """End the exchange under way; its request comes back as a failure."""
@@ -303,9 +353,3 @@ class Slot:
 def _problem(sentence: str) -> str:
     """What is wrong, to follow the upstream's name: «closed the connection without a reply»."""
     return sentence.removeprefix("The upstream ").rstrip(".")
-
-
-def _failure(answer: Answer) -> Failure:
-    if isinstance(answer, Failure):
-        return answer
-    return Failure(FailureKind.RESET, "The upstream closed the connection without a reply.")

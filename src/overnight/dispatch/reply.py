@@ -55,10 +55,10 @@ def without(secrets: tuple[bytes, ...], reply: Reply) -> Reply:
 
     Servers that refuse a request like to show what they were sent, the operator's key included.
     """
-    body, request_id = reply.body, reply.request_id
+    body, head = reply.body, reply.head
     for secret in secrets:
-        body, request_id = body.replace(secret, _HIDDEN), request_id.replace(secret, _HIDDEN)
-    return Reply(reply.status, body, request_id, reply.retry_after, reply.coding)
+        body, head = body.replace(secret, _HIDDEN), head.replace(secret, _HIDDEN)
+    return Reply(reply.status, body, head)
 
 
 def judge(reply: Reply, secrets: tuple[bytes, ...] = ()) -> Success | Failure:

@@ -76,7 +76,7 @@ class SegmentWriter:
     """Collects outcomes and appends them frame by frame. Raises `OSError` from `flush`."""
 
     __slots__ = (
-        "_epoch", "_file", "_headers", "_index", "_lines", "_lines_bytes", "size", "synced_size",
+        "_epoch", "_file", "_headers", "_index", "_lines", "pending_bytes", "size", "synced_size",
     )  # fmt: skip
 
     def __init__(self, file: AppendFile, epoch: int) -> None:
@@ -85,7 +85,7 @@ class SegmentWriter:
         self._headers = xxh3_64()
         self._index: list[bytes] = []
         self._lines: list[bytes] = []
-        self._lines_bytes = 0
+        self.pending_bytes = 0
         self.size = 0
         self.synced_size = 0
 
@@ -99,10 +99,6 @@ class SegmentWriter:
         """Is there something that the next flush would write?"""
         return bool(self._index)
 
-    @property
-    def pending_bytes(self) -> int:
-        return self._lines_bytes
-
     def add(
         self, line_number: int, kind: int, line: bytes, prompt_tokens: int, completion_tokens: int
     ) -> None:
@@ -110,7 +106,7 @@ class SegmentWriter:
         size = len(line)
         self._index.append(_pack_entry(line_number, size, kind, prompt_tokens, completion_tokens))
         self._lines.append(line)
-        self._lines_bytes += size
+        self.pending_bytes += size
 
     def flush(self) -> None:
         """Write what was collected as one frame; it survives kill -9 from here on.
@@ -126,7 +122,7 @@ class SegmentWriter:
         self._append(header, payload)
         self._index.clear()
         self._lines.clear()
-        self._lines_bytes = 0
+        self.pending_bytes = 0
 
     def note(self, line_number: int, kind: int) -> None:
         """Write at once what is no outcome. When the disk refuses, it is as if never called."""

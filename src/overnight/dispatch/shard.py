@@ -64,8 +64,8 @@ class OpenShard:
     """Requests are in one of three places: not yet handed out, out, or in the segment."""
 
     __slots__ = (
-        "_data", "_prefix", "_requests", "_start", "_writer", "completion_tokens", "failed",
-        "lacking", "order", "prompt_tokens", "retries", "stopped", "succeeded", "unsent",
+        "_data", "_prefix", "_start", "completion_tokens", "failed", "lacking", "order",
+        "prompt_tokens", "requests", "retries", "stopped", "succeeded", "unsent", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -74,13 +74,13 @@ class OpenShard:
         self.order = order
         self._data = window.data
         self._start = window.start
-        self._writer = writer
+        self.writer = writer
         self._prefix = line_prefix(order.job_hex)
         done = index.outcomes
         todo = (
             [r for r in window.records if r[_LINE_NUMBER] not in done] if done else window.records
         )
-        self._requests = self._each_request(todo)
+        self.requests = self._each_request(todo)
         self.unsent = len(todo)
         self.lacking = len(todo)
         """Requests without an outcome."""
@@ -95,7 +95,7 @@ class OpenShard:
         if deadly:
             self._bury([record for record in todo if record[_LINE_NUMBER] in deadly])
             todo = [record for record in todo if record[_LINE_NUMBER] not in deadly]
-            self._requests = self._each_request(todo)
+            self.requests = self._each_request(todo)
 
     def _bury(self, records: Sequence[RecordFields]) -> None:
         detail = f"{LONE_DEATHS_MAX} workers died while this request alone was in flight."
@@ -114,15 +114,15 @@ class OpenShard:
 
     @property
     def segment_bytes(self) -> int:
-        return self._writer.size
+        return self.writer.size
 
     @property
     def segment_digest(self) -> int:
-        return self._writer.digest
+        return self.writer.digest
 
     def take(self) -> Request | None:
         """The next request not yet handed out; None when there is none or it is stopped."""
-        return next(self._requests, None)
+        return next(self.requests, None)
 
     def _each_request(self, records: Sequence[RecordFields]) -> Iterator[Request]:
         data, start = self._data, self._start
@@ -138,7 +138,7 @@ class OpenShard:
         number = request.line_number
         line = success_line(self._prefix, number, request.custom_id, outcome)
         prompt, completion = outcome.prompt_tokens, outcome.completion_tokens
-        self._writer.add(number, 0, line, prompt, completion)
+        self.writer.add(number, 0, line, prompt, completion)
         self.succeeded += 1
         self.prompt_tokens += prompt
         self.completion_tokens += completion
@@ -146,14 +146,14 @@ class OpenShard:
 
     def fail(self, request: Request, failure: Failure) -> None:
         line = failure_line(self._prefix, request.line_number, request.custom_id, failure)
-        self._writer.add(request.line_number, OutcomeKind.FAILURE, line, 0, 0)
+        self.writer.add(request.line_number, OutcomeKind.FAILURE, line, 0, 0)
         self.failed += 1
         self.lacking -= 1
 
     def stop(self) -> None:
         """Send no more; what is out may still come back."""
         self.stopped = True
-        self._requests = iter(())
+        self.requests = iter(())
         self.lacking -= self.unsent
         self.unsent = 0
 
@@ -163,36 +163,32 @@ class OpenShard:
 
     def announce(self, request: Request) -> None:
         """Write at once that a request is about to be sent alone. Raises `OSError`."""
-        self._writer.note(request.line_number, OutcomeKind.ALONE)
+        self.writer.note(request.line_number, OutcomeKind.ALONE)
 
     def spare(self, request: Request) -> None:
         """Note, for the next flush, that a request that was announced did its worker no harm."""
-        self._writer.add(request.line_number, OutcomeKind.SPARED, b"", 0, 0)
+        self.writer.add(request.line_number, OutcomeKind.SPARED, b"", 0, 0)
 
     def retry(self, request: Request) -> None:
         """Note, for the next flush, that a request was sent in vain and will be sent again."""
-        self._writer.add(request.line_number, OutcomeKind.RETRY, b"", 0, 0)
+        self.writer.add(request.line_number, OutcomeKind.RETRY, b"", 0, 0)
         self.retries += 1
 
     def flush(self) -> None:
-        self._writer.flush()
+        self.writer.flush()
 
     @property
     def pending(self) -> bool:
         """Are there outcomes not yet flushed?"""
-        return self._writer.pending
-
-    @property
-    def pending_bytes(self) -> int:
-        return self._writer.pending_bytes
+        return self.writer.pending
 
     @property
     def unsynced(self) -> bool:
-        return self._writer.size != self._writer.synced_size
+        return self.writer.size != self.writer.synced_size
 
     def sync(self) -> None:
         """Blocks; call it in a thread."""
-        self._writer.sync()
+        self.writer.sync()
 
     def close(self) -> None:
-        self._writer.close()
+        self.writer.close()

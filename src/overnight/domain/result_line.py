@@ -13,10 +13,6 @@ import msgspec
 from overnight.domain.request import Failure, Success
 
 _PLAIN: Final = re.compile(rb"[ !#-\[\]-~]{1,256}", re.DOTALL)
-_SUCCESS: Final = (
-    b'%b%08x","custom_id":%b,'
-    b'"response":{"status_code":%d,"request_id":%b,"body":%b},"error":null}\n'
-)
 _encode: Final = msgspec.json.Encoder().encode
 
 KEPT_BYTES_MAX: Final = 256 * 1024
@@ -50,15 +46,28 @@ def request_token(value: bytes) -> bytes | None:
     """An upstream's request id as a JSON string, or None when it sent none."""
     if not value:
         return None
-    if _PLAIN.fullmatch(value):
+    if (value.isalnum() and len(value) <= 256) or _PLAIN.fullmatch(value):
         return b'"' + value + b'"'
     return _encode(value[:256].decode("latin-1"))
 
 
 def success_line(prefix: bytes, line_number: int, custom_id: bytes, outcome: Success) -> bytes:
     """A line of the output file, newline included. `custom_id` is a JSON string."""
-    request_id = outcome.request_id or b'"req_%b%08x"' % (prefix[17:], line_number)
-    return _SUCCESS % (prefix, line_number, custom_id, outcome.status, request_id, outcome.body)
+    number = b"%08x" % line_number
+    # Joining costs a third of what formatting does, and there is one line per request.
+    return b"".join(
+        (
+            prefix,
+            number,
+            b'","custom_id":',
+            custom_id,
+            b',"response":{"status_code":%d,"request_id":' % outcome.status,
+            outcome.request_id or b'"req_' + prefix[17:] + number + b'"',
+            b',"body":',
+            outcome.body,
+            b'},"error":null}\n',
+        )
+    )
 
 
 def failure_line(prefix: bytes, line_number: int, custom_id: bytes, failure: Failure) -> bytes:

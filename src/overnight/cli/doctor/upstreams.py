@@ -106,7 +106,7 @@ class _Look:
         except (OSError, HTTPException) as error:
             return self._unreachable("request", error)
         seconds = time.monotonic() - started
-        match judge(Reply(status, body, b"", b"")):
+        match judge(Reply(status, body)):
             case Failure() as failure:
                 return self._refused(model, failure)
             case _:
