@@ -99,7 +99,7 @@ def storage(used: Sequence[Usage], most: int | None) -> Finding:
     told = f"{counted(files, 'file')} of {owners}, {in_bytes(total)}; {limit}"
     named = tuple(
         f"{each.tenant}: {counted(each.files, 'file')}, {in_bytes(each.bytes)}"
-        for each in used[:_TENANTS_NAMED_MAX]
+        for each in used[: _TENANTS_NAMED_MAX if len(used) > 1 else 0]
     )
     if most is not None and used and used[0].bytes > _NEARLY * most:
         advice = "Delete files, or raise limits.storage_bytes_max: uploads beyond it are refused."
