@@ -29,13 +29,6 @@ _POSTING: Final = """
         event = Event.of_end(job.id, next_status(job.status, published.event), now)
         await self._database.write(lambda tx: webhooks.post(tx, job.tenant, event))
 """
-_PLACE: Final = "        await self._writing.run(lambda: self._publish(incoming, file_id))\n"
-_ROW: Final = (
-    "return await self._database.write(lambda tx: self._add(tx, file_id, details, received))"
-)
-_ROW_FIRST: Final = f"""{_ROW.replace("return", "file =")}
-            await self._writing.run(lambda: self._publish(incoming, file_id))
-            return file"""
 _EXPIRED: Final = "files.c.expires_at <= now, is_present, read | ~read"
 _APPENDING: Final = """
     for earlier in range(epoch - 1, 0, -1):
@@ -228,21 +221,6 @@ MUTANTS: Final = (
                 "service/incoming.py",
                 "            self._file.datasync()\n            self._file.close()\n",
                 "            self._file.close()\n",
-            ),
-        ),
-    ),
-    Mutant(
-        "add the row of an upload before its bytes have their name",
-        (
-            (
-                "service/files.py",
-                _PLACE + "        try:\n",
-                "        try:\n",
-            ),
-            (
-                "service/files.py",
-                _ROW,
-                _ROW_FIRST,
             ),
         ),
     ),

@@ -35,7 +35,7 @@ def test_every_rule_is_kept_in_fresh_worlds() -> None:
 
 def test_a_seed_is_the_same_world_each_time() -> None:
     """In another process too, where objects and strings have other hashes."""
-    seed = 11
+    seed = 12
     here = simulate(seed)
     ended = subprocess.run(
         [sys.executable, "-m", "tests.simulation", f"--seed={seed}"],
@@ -46,7 +46,7 @@ def test_a_seed_is_the_same_world_each_time() -> None:
         check=True,
     )
     assert f"seed {seed}: {here.digest}\n" in ended.stdout
-    assert simulate(seed + 1).digest != here.digest
+    assert simulate(2).digest != here.digest
 
 
 def test_every_mutant_can_still_be_planted(tmp_path: Path) -> None:
