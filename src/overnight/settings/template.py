@@ -24,6 +24,7 @@ _EXAMPLES: Final = {
     "url": "http://127.0.0.1:8000/v1",
     "api_key": "sk-…",
     "public_url": "https://batch.example.com",
+    "storage_bytes_max": 1024**4,
     "requests_max": 50_000,
 }
 """For what has no default, since TOML can not say «unset»."""
