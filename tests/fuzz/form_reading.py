@@ -120,7 +120,8 @@ def _parts(body: bytes) -> list[tuple[bytes, bytes]]:
 def _is_doubtful(head: bytes) -> bool:
     """Readers differ on a parameter that is there twice, and on line feeds that end no line."""
     lines = head.lower().split(b"\r\n")
-    return any(line.count(b"name") > 2 or b"\n" in line for line in lines)
+    names = [line.replace(b"filename", b"file").count(b"name") for line in lines]
+    return max(names) > 1 or any(line.count(b"filename") > 1 or b"\n" in line for line in lines)
 
 
 def _disposition(head: bytes, parameter: str) -> str | None:
