@@ -46,9 +46,10 @@ class Commits:
 
     def lose_power(self, chance: random.Random) -> bool:
         """Were commits lost?"""
-        lost = bool(self._before) and chance.random() < 0.5
+        lost = bool(self._before)
         if lost:
-            self._connection.deserialize(chance.choice(self._before))
+            back_to = chance.choice([self._before[0], chance.choice(self._before)])
+            self._connection.deserialize(back_to)
         self._before.clear()
         return lost
 

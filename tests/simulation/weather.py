@@ -26,8 +26,8 @@ _OF_PROCESSES: Final = {
 }
 """And which roles may be struck: of any process, or of one of these at random."""
 KINDS: Final = (
-    *_OF_PROCESSES, "power loss", "clock jump", "upstream down", "disk full", "failing syncs",
-    "misreadings", "slow disk", "database busy", "database stalled",
+    *_OF_PROCESSES, "power loss", "power loss", "clock jump", "upstream down", "disk full",
+    "failing syncs", "misreadings", "slow disk", "database busy", "database stalled",
 )  # fmt: skip
 
 

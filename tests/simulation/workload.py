@@ -114,7 +114,7 @@ def _order(chance: random.Random, index: int, until: float) -> Order:
         parcel=parcel,
         asked=asked,
         faulty_lines=faulty,
-        window_seconds=chance.uniform(2.0, 40.0) if chance.random() < 0.25 else 86_400.0,
+        window_seconds=chance.uniform(0.5, 20.0) if chance.random() < 0.25 else 86_400.0,
         cancel_at=chance.uniform(0.0, until) if chance.random() < 0.25 else None,
         delete_input_at=chance.uniform(0.0, until) if chance.random() < 0.25 else None,
     )
