@@ -43,13 +43,21 @@ def _parts(data: bytes) -> tuple[bytes, bytes, bytes]:
 async def _check(sizes: bytes, first: bytes, second: bytes) -> None:
     whole, _ = _exchange(_connection(), pieces(first, b""))
     cut, connection = _exchange(_connection(), pieces(first, sizes))
-    assert whole == cut, f"whole {whole}, in pieces {cut}"
+    assert _told(whole) == _told(cut), f"whole {whole}, in pieces {cut}"
     if connection.closed or not isinstance(cut, Reply):
         return
     again, _ = _exchange(connection, pieces(second, sizes))
     fresh, _ = _exchange(_connection(), pieces(second, b""))
     # A connection that was used before and is closed without a word is no failure.
-    assert again == fresh or (not second and isinstance(again, Stale)), f"{again}, not {fresh}"
+    left = not second and isinstance(again, Stale)
+    assert left or _told(again) == _told(fresh), f"{again}, not {fresh}"
+
+
+def _told(answer: Answer) -> object:
+    """What is read of an answer; a head is kept with what came along behind it."""
+    if isinstance(answer, Reply):
+        return answer.status, answer.body, answer.request_id, answer.retry_after, answer.coding
+    return answer
 
 
 def _connection() -> Connection:

@@ -147,9 +147,14 @@ _CODING: Final = _header(b"content-encoding")
 
 def _value(header: re.Pattern[bytes], head: bytes) -> bytes:
     """What the header says; empty when it is not there."""
-    end = head.find(b"\r\n\r\n")
-    found = header.search(head, 0, end if end >= 0 else len(head))
+    found = _found(header, head)
     return found[1].rstrip() if found else b""
+
+
+def _found(header: re.Pattern[bytes], head: bytes) -> re.Match[bytes] | None:
+    """Among the headers alone: a body may hold the same words."""
+    end = head.find(b"\r\n\r\n")
+    return header.search(head, 0, end if end >= 0 else len(head))
 
 
 class Stale(msgspec.Struct, frozen=True):
@@ -333,7 +338,7 @@ class Connection(asyncio.Protocol):
         self.closed = True
         if self._take is None:
             return
-        if self._headers_done and exc is None and not _FRAMED.search(self._last_head()):
+        if self._headers_done and exc is None and not _found(_FRAMED, self._last_head()):
             # RFC 9112 §6.3 rule 8: without a length, the body ends with the connection.
             self._finish(keep=False)
         elif self._used and not self._answer_by:
