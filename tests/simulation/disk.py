@@ -121,7 +121,7 @@ class ProcessRead:
 
     def _misread(self, data: bytes) -> bytes:
         machine = self._process.machine
-        if not machine.history.misread(self._process, self._path):
+        if not machine.history.misreads(self._process, self._path):
             return data
         if machine.chance.random() < 0.3:
             machine.history.counts["reads: failed"] += 1

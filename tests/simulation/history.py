@@ -132,6 +132,8 @@ class History:
     """Faults by kind, and what came of them."""
     hindered: list[tuple[str, float, float]] = field(default_factory=list)
     """Kind, begin and end of what kept the system from doing its work in time."""
+    misread: set[Path] = field(default_factory=set)
+    """Each once: of a segment that can not be read whole the good parts are read twice."""
     misread_jobs: set[str] = field(default_factory=set)
     """Jobs of whose files something was read that was not written there."""
     power_losses: list[float] = field(default_factory=list)
@@ -179,12 +181,13 @@ class History:
         is_file = path.parent == self.machine.blobs.file_path("any").parent
         return self.latest.files.get(path.name) if is_file else None
 
-    def misread(self, process: Process, path: Path) -> bool:
+    def misreads(self, process: Process, path: Path) -> bool:
         """May the disk read this wrongly? Then the job has an excuse, and is named."""
         live = [id for id, row in self.latest.jobs.items() if row.status not in TERMINAL]
         of = [id for id in live if self.latest.jobs[id].input == path.name or id in path.parts]
-        if process.role == "api" or not of:
+        if process.role == "api" or not of or path in self.misread:
             return False
+        self.misread.add(path)
         self.machine.trace(process, f"misreads {path}")
         self.misread_jobs.update(of)
         return True

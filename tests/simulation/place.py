@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from overnight.domain.errors import LeaseLost, Unavailable
+from overnight.domain.errors import Corrupt, LeaseLost, Unavailable
 from overnight.service.clerk import Clerk
 from overnight.service.worker import Worker
 from overnight.store import workers
@@ -74,5 +74,8 @@ class Place:
             machine.history.counts[f"processes: ended by {type(error).__name__}"] += 1
         elif isinstance(error, OSError) and machine.recently("failing syncs"):
             machine.history.counts["processes: ended by a failed sync"] += 1
+        elif isinstance(error, Corrupt) and machine.history.misread:
+            # What could be read a moment before; its successor finds it as it is.
+            machine.history.counts["processes: ended by a failed read"] += 1
         else:
             machine.history.broke(f"{process} died of {error!r}")
