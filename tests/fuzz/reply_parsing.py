@@ -56,16 +56,11 @@ async def _check(sizes: bytes, first: bytes, second: bytes) -> None:
 def _told(answer: Answer) -> object:
     """What is read of an answer; a head is kept with what came along behind it.
 
-    Of a reply that is both too long and broken either may be seen first.
+    Of a reply that is too long, broken and cut off, any of the three may be seen first.
     """
     if isinstance(answer, Reply):
         return answer.status, answer.body, answer.request_id, answer.retry_after, answer.coding
-    if isinstance(answer, Failure) and answer.kind in (
-        FailureKind.TOO_LARGE,
-        FailureKind.BAD_REPLY,
-    ):
-        return "no good"
-    return answer
+    return FailureKind if isinstance(answer, Failure) else answer
 
 
 def _connection() -> Connection:
