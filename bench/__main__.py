@@ -1,8 +1,8 @@
 """All benches in turn, and one table: `python -m bench`, or `make bench`.
 
-    python -m bench --only dispatch,files      some of them
-    python -m bench --quick                    a twentieth of each, once: do they work?
-    python -m bench --write                    put table and plots into docs
+python -m bench --only dispatch,files      some of them
+python -m bench --quick                    a twentieth of each, once: do they work?
+python -m bench --write                    put table and plots into docs
 """
 
 import argparse
@@ -15,7 +15,7 @@ from bench import report
 from bench.figures import Figure, text_table
 from bench.scale import FULL, QUICK, Scale
 
-BENCHES = ("dispatch",)
+BENCHES = ("dispatch", "files", "rates")
 
 
 def measured(names: list[str], scale: Scale) -> Iterator[Figure]:
@@ -24,7 +24,10 @@ def measured(names: list[str], scale: Scale) -> Iterator[Figure]:
         bench = importlib.import_module(f"bench.{name}")
         first_line = bench.__doc__.splitlines()[0]
         minutes, seconds = divmod(int(time.monotonic() - began), 60)
-        print(f"[{minutes}:{seconds:02}] {number} of {len(names)}, {name}: {first_line}", file=sys.stderr)
+        print(
+            f"[{minutes}:{seconds:02}] {number} of {len(names)}, {name}: {first_line}",
+            file=sys.stderr,
+        )
         yield from bench.figures(scale)
 
 
@@ -47,7 +50,7 @@ def main() -> int:
     found = list(measured(names, scale))
     print(text_table(found))
     if given.write:
-        report.write(found, time.monotonic() - began)
+        report.write(found, time.monotonic() - began, scale)
     return 0
 
 

@@ -7,17 +7,16 @@ from the first request to the last result; walls on a busy machine say little. O
 worker does but its database transactions, which `files.py` counts in.
 """
 
-import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.clients.call import measure
 from bench.figures import Figure
 from bench.inputs import one_body, write_input
 from bench.peers import python_of_peers
-from bench.processes import BENCH, upstream
+from bench.processes import upstream
 from bench.scale import Scale
 from bench.wrk import Wrk
 
@@ -54,7 +53,7 @@ def _with_prompts(
                     found[name].append(found[name][0])  # Its ratio is known after one.
                     continue
                 part = source if count == requests else _head(source, count)
-                found[name].append(_measure(script, python, part, port, count)["us"])
+                found[name].append(measure(script, python, part, port, count, IN_FLIGHT)["us"])
             if wrk:
                 cheapest.append(wrk.cpu_us(port, IN_FLIGHT, one_body(prompt_bytes)))
     ours = found.pop("overnight")
@@ -65,6 +64,7 @@ def _with_prompts(
         at_most=at_most,
         peers={**found, **({"wrk": cheapest} if cheapest else {})},
         ratio_at_most=ratio_at_most,
+        plot="clients" if ratio_at_most else "",
     )
 
 
@@ -74,11 +74,3 @@ def _head(source: Path, lines: int) -> Path:
         with source.open("rb") as file, part.open("wb") as out:
             out.writelines(line for _, line in zip(range(lines), file, strict=False))
     return part
-
-
-def _measure(script: str, python: str, source: Path, port: int, requests: int) -> dict[str, float]:
-    command = [python, BENCH / "clients" / script, source, port, requests, IN_FLIGHT]
-    told = subprocess.run(
-        [str(part) for part in command], check=True, capture_output=True, text=True
-    )
-    return json.loads(told.stdout)

@@ -25,6 +25,10 @@ class Figure:
     ratio_at_least: float | None = None
     note: str = ""
     """Where the time goes, or why something is missing: one sentence."""
+    plot: str = ""
+    """Figures of one name are drawn into one picture, by `at` where they have it."""
+    at: float | None = None
+    """How many lines, how many in flight."""
 
     @property
     def median(self) -> float:
@@ -32,11 +36,13 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """Median of the rounds' own ratios to the first peer: what disturbs a round disturbs both."""
+        """Of the rounds' own ratios to the first peer, the median: noise disturbs both."""
         peer = next(iter(self.peers.values()), None)
         if not peer:
             return None
-        return statistics.median(ours / theirs for ours, theirs in zip(self.values, peer, strict=True))
+        return statistics.median(
+            ours / theirs for ours, theirs in zip(self.values, peer, strict=True)
+        )
 
     @property
     def met(self) -> bool | None:

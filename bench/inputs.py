@@ -17,7 +17,7 @@ def one_body(prompt_bytes: int) -> bytes:
 
 def write_input(path: Path, requests: int, prompt_bytes: int) -> None:
     """As a user's script would: `custom_id` and `body`, nothing more."""
-    end = b", \"body\": " + one_body(prompt_bytes) + b"}\n"
+    end = b', "body": ' + one_body(prompt_bytes) + b"}\n"
     with path.open("wb", 1 << 20) as file:
         for number in range(requests):
             file.write(b'{"custom_id": "request-%d"' % number + end)

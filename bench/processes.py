@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -95,7 +96,16 @@ def upstream(*arguments: str) -> Iterator[int]:
 def service(folder: Path, upstream_port: int, *arguments: str) -> Iterator[tuple[str, int]]:
     """`overnight serve`, ready; yields its URL and its supervisor's pid."""
     port = free_port()
-    command = [sys.executable, "-m", "overnight", "serve", "--data-dir", folder, "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "overnight",
+        "serve",
+        "--data-dir",
+        folder,
+        "--port",
+        str(port),
+    ]
     command += ["--upstream", f"http://127.0.0.1:{upstream_port}/v1", *arguments]
     with running(command, stderr=subprocess.DEVNULL) as process:
         url = f"http://127.0.0.1:{port}"
@@ -104,8 +114,6 @@ def service(folder: Path, upstream_port: int, *arguments: str) -> Iterator[tuple
 
 
 def free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -25,7 +25,8 @@ class Wrk:
                 f'wrk.method = "POST"\nwrk.body = [==[{body.decode()}]==]\n'
                 'wrk.headers["Content-Type"] = "application/json"\n'
                 "done = function(summary)\n"
-                '  io.write(string.format("told %d %d\\n", summary.requests, summary.duration))\nend\n'
+                '  io.write(string.format("told %d %d\\n", summary.requests, summary.duration))\n'
+                "end\n"
             )
             url = f"http://127.0.0.1:{port}/v1/chat/completions"
             command = [self.path, "-t1", f"-c{in_flight}", f"-d{seconds}", "-s", str(script), url]

@@ -1,10 +1,10 @@
-"""A bare loop on asyncio and httptools: what any program of this kind has to do, and nothing else."""
+"""A bare loop on asyncio and httptools: what any program of this kind has to do, no more."""
 
 import asyncio
 
 import httptools
 import msgspec
-from measured import ENDPOINT, Job, cpu_seconds, main
+from measured import ENDPOINT, Job, Spent, Stopwatch, main
 
 
 class Line(msgspec.Struct, gc=False):
@@ -75,14 +75,14 @@ class Loop:
             self.done.set()
 
 
-async def bare(job: Job) -> float:
+async def bare(job: Job) -> Spent:
     bare_loop = Loop(job)
     loop = asyncio.get_running_loop()
-    before = cpu_seconds()
+    stopwatch = Stopwatch()
     for _ in range(job.in_flight):
         await loop.create_connection(lambda: Connection(bare_loop), "127.0.0.1", job.port)
     await bare_loop.done.wait()
-    return cpu_seconds() - before
+    return stopwatch.read()
 
 
 if __name__ == "__main__":

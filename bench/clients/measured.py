@@ -33,13 +33,29 @@ class Job:
         return f"http://127.0.0.1:{self.port}{ENDPOINT}"
 
 
-def cpu_seconds() -> float:
+@dataclass(frozen=True)
+class Spent:
+    cpu_seconds: float
+    seconds: float
+
+
+class Stopwatch:
+    """From the first request to the last result."""
+
+    def __init__(self) -> None:
+        self._cpu, self._clock = _cpu_seconds(), time.monotonic()
+
+    def read(self) -> Spent:
+        return Spent(_cpu_seconds() - self._cpu, time.monotonic() - self._clock)
+
+
+def _cpu_seconds() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
-def main(client: Callable[[Job], Awaitable[float]]) -> None:
-    """`client` returns the CPU seconds from its first request to its last result."""
+def main(client: Callable[[Job], Awaitable[Spent]]) -> None:
+    """Run one client on what the command line says, and print what it cost."""
     parser = argparse.ArgumentParser()
     parser.add_argument("source", type=Path)
     for name in ("port", "requests", "in_flight"):
@@ -47,19 +63,21 @@ def main(client: Callable[[Job], Awaitable[float]]) -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         job = Job(target=Path(folder) / "out.jsonl", **vars(given))
-        began = time.monotonic()
         spent = uvloop.run(_await(client, job))
-        seconds = time.monotonic() - began
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"us": spent / job.requests * 1e6, "seconds": seconds, "mb": rss}))
+    cost = {
+        "us": spent.cpu_seconds / job.requests * 1e6,
+        "rate": job.requests / spent.seconds,
+        "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    print(json.dumps(cost))
 
 
-async def _await(client: Callable[[Job], Awaitable[float]], job: Job) -> float:
+async def _await(client: Callable[[Job], Awaitable[Spent]], job: Job) -> Spent:
     return await client(job)
 
 
-async def in_slots(job: Job, slot: Callable[[], Awaitable[None]]) -> float:
+async def in_slots(job: Job, slot: Callable[[], Awaitable[None]]) -> Spent:
     """As many slots at once as may be in flight."""
-    before = cpu_seconds()
+    stopwatch = Stopwatch()
     await asyncio.gather(*(slot() for _ in range(job.in_flight)))
-    return cpu_seconds() - before
+    return stopwatch.read()

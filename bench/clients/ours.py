@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import closing
 
-from measured import ENDPOINT, Job, cpu_seconds, main
+from measured import ENDPOINT, Job, Spent, Stopwatch, main
 
 from overnight.dispatch.dispatcher import Dispatcher, DispatchOptions
 from overnight.dispatch.http1 import Target
@@ -16,7 +16,7 @@ from overnight.seams import Seams
 from overnight.service.validator import Validation
 
 
-async def ours(job: Job) -> float:
+async def ours(job: Job) -> Spent:
     seams = Seams()
     disk, segments = seams.disk, job.target.with_name("segments")
     disk.make_folder(segments)
@@ -33,7 +33,7 @@ async def ours(job: Job) -> float:
     with closing(disk.open(job.source)) as source, closing(disk.open(plan_path)) as plan:
         async with dispatcher.running():
             lane = dispatcher.add_lane(LaneOptions(target, max_in_flight=job.in_flight))
-            before = cpu_seconds()
+            stopwatch = Stopwatch()
             while missing:
                 while waiting and dispatcher.wanted(lane) > 0:
                     shard = waiting.pop(0)
@@ -45,7 +45,7 @@ async def ours(job: Job) -> float:
                 while not dispatcher.finished.empty():
                     dispatcher.finished.get_nowait()
                     missing -= 1
-            spent = cpu_seconds() - before
+            spent = stopwatch.read()
     assert dispatcher.counts.succeeded == job.requests
     return spent
 

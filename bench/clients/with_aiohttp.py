@@ -2,7 +2,7 @@
 
 import aiohttp
 import msgspec
-from measured import Job, in_slots, main
+from measured import Job, Spent, in_slots, main
 
 HEADERS = {"Content-Type": "application/json"}
 
@@ -12,7 +12,7 @@ class Line(msgspec.Struct, gc=False):
     body: msgspec.Raw
 
 
-async def with_aiohttp(job: Job) -> float:
+async def with_aiohttp(job: Job) -> Spent:
     decode = msgspec.json.Decoder(Line).decode
     check = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
     encode = msgspec.json.Encoder().encode

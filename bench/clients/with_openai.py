@@ -2,11 +2,11 @@
 
 import json
 
-from measured import Job, in_slots, main
+from measured import Job, Spent, in_slots, main
 from openai import AsyncOpenAI
 
 
-async def with_openai(job: Job) -> float:
+async def with_openai(job: Job) -> Spent:
     with job.source.open("rb") as file, job.target.open("w") as out:
         lines = map(json.loads, file)
         url = job.url.removesuffix("/chat/completions")

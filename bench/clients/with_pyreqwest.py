@@ -1,7 +1,7 @@
 """The same loop on pyreqwest, a binding of Rust's reqwest."""
 
 import msgspec
-from measured import Job, in_slots, main
+from measured import Job, Spent, in_slots, main
 from pyreqwest.client import ClientBuilder
 
 
@@ -10,7 +10,7 @@ class Line(msgspec.Struct, gc=False):
     body: msgspec.Raw
 
 
-async def with_pyreqwest(job: Job) -> float:
+async def with_pyreqwest(job: Job) -> Spent:
     decode = msgspec.json.Decoder(Line).decode
     check = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
     encode = msgspec.json.Encoder().encode
