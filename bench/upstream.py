@@ -3,12 +3,15 @@
 python bench/upstream.py PORT [--latency-ms LO[-HI]]     PORT may be the path of a Unix socket
 
 It answers every POST with the same chat completion, at once or after a time drawn evenly from a
-range. Ready when it prints its port.
+range. Ready when it prints its port. With a latency, `GET /spent` tells what it has done so far.
 """
 
 import argparse
 import asyncio
+import json
 import random
+import time
+from typing import ClassVar
 
 import uvloop
 
@@ -34,6 +37,8 @@ class Engine(asyncio.Protocol):
     """Answers each request once its body is complete; one request at a time per connection."""
 
     latency_seconds = (0.0, 0.0)
+    spent: ClassVar = {"answered": 0, "drawn_seconds": 0.0, "taken_seconds": 0.0}
+    """Requests, the latencies drawn for them, and how long they really stayed here."""
 
     def __init__(self) -> None:
         self.missing = 0
@@ -45,7 +50,7 @@ class Engine(asyncio.Protocol):
         if self.missing:
             self.missing -= len(data)
         elif data.startswith(b"GET"):
-            self.transport.write(MODELS)
+            self.transport.write(told() if data.startswith(b"GET /spent") else MODELS)
             return
         else:
             head, _, body = data.partition(b"\r\n\r\n")
@@ -59,9 +64,22 @@ class Engine(asyncio.Protocol):
         shortest, longest = self.latency_seconds
         if longest:
             delay = random.uniform(shortest, longest)
-            asyncio.get_running_loop().call_later(delay, self.transport.write, REPLY)
+            asyncio.get_running_loop().call_later(delay, self.answer_late, time.monotonic(), delay)
         else:
             self.transport.write(REPLY)
+
+    def answer_late(self, began: float, delay: float) -> None:
+        self.transport.write(REPLY)
+        spent = self.spent
+        spent["answered"] += 1
+        spent["drawn_seconds"] += delay
+        spent["taken_seconds"] += time.monotonic() - began
+
+
+def told() -> bytes:
+    body = json.dumps({**Engine.spent, "at": time.monotonic()}).encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    return head % len(body) + body
 
 
 async def main(place: str) -> None:

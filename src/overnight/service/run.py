@@ -7,7 +7,7 @@ segments over exactly as a worker takes over a dead worker's shards.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,12 +245,18 @@ class LocalRun:
         if not todo:
             return before.finished
         dispatcher = Dispatcher(self._seams, self._options.dispatch)
-        with closing(self._disk.open(self._plan_path)) as plan_file:
+        with (
+            closing(self._disk.open(self._plan_path)) as plan_file,
+            closing(self._seams.threads("loader")) as thread,
+        ):
+            # In a thread, for it waits for the disk: nothing is sent while the loop does.
             feeder = _Feeder(
                 todo,
                 RunProgress("sending", before.finished, manifest.total, before),
                 dispatcher,
-                lambda shard: self._open_shard(manifest, shard, plan_file, input_file),
+                lambda shard: thread.run(
+                    lambda: self._open_shard(manifest, shard, plan_file, input_file)
+                ),
             )
             try:
                 async with self._draining(dispatcher):
@@ -351,7 +357,7 @@ class _Feeder:
         shards: list[ShardPlan],
         start: RunProgress,
         dispatcher: Dispatcher,
-        load: Callable[[ShardPlan], OpenShard],
+        load: Callable[[ShardPlan], Awaitable[OpenShard]],
     ) -> None:
         self.unfinished = len(shards)
         self._start = start
@@ -369,7 +375,7 @@ class _Feeder:
         dispatcher = self._dispatcher
         for lane in dispatcher.lanes:
             while dispatcher.wanted(lane) > 0 and (shard := self._next(lane.serves)):
-                opened = self._load(shard)
+                opened = await self._load(shard)
                 self._found += opened.counts
                 dispatcher.open(opened)
         await asyncio.sleep(_TURN_SECONDS)
