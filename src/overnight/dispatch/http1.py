@@ -338,7 +338,8 @@ class Connection(asyncio.Protocol):
         self.closed = True
         if self._take is None:
             return
-        if self._headers_done and exc is None and not _found(_FRAMED, self._last_head()):
+        is_final = self._headers_done and self._parser.get_status_code() >= 200
+        if is_final and exc is None and not _found(_FRAMED, self._last_head()):
             # RFC 9112 §6.3 rule 8: without a length, the body ends with the connection.
             self._finish(keep=False)
         elif self._used and not self._answer_by:
