@@ -2,11 +2,12 @@
 
 import signal
 import time
+from pathlib import Path
 
 from chaos.frame import Round, Scenario, send_signal
 from chaos.stage import Stage, stage
 from chaos.user import order
-from support.polling import is_alive
+from support.polling import is_alive, wait_for
 
 
 def play(game: Round) -> None:
@@ -29,13 +30,20 @@ def replace_at_once(here: Stage, frozen: str | None, game: Round) -> None:
     service, orphans, began = here.service, here.service.pids(), time.monotonic()
     game.tally.faults["kill supervisor" + (f" of a frozen {frozen}" if frozen else "")] += 1
     if frozen is not None:
-        send_signal(service.pid_of(frozen), signal.SIGSTOP)
+        victim = service.pid_of(frozen)
+        send_signal(victim, signal.SIGSTOP)
+        # Who stops only when it is an orphan already is not woken by anybody.
+        wait_for(lambda: is_stopped(victim), what=f"the {frozen}'s standstill")
     send_signal(service.pid, signal.SIGKILL)
     assert service.process is not None
     service.process.wait()
     service.start()
     assert not any(map(is_alive, orphans)), "orphans work beside the next service"
     here.troubles.spans.append((began, time.monotonic()))
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 SCENARIOS = (Scenario("orphans", play, seconds=40),)
