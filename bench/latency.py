@@ -25,7 +25,7 @@ from bench.scale import Scale
 
 PROMPT_BYTES = 200
 ROUNDS_MAX = 3
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.03
 
 
 @dataclass(frozen=True)
@@ -78,26 +78,34 @@ def _measure(case: Case, source: Path, requests: int) -> Steady:
         upstream("--latency-ms", case.latency_ms) as port,
         running([*command, f"http://127.0.0.1:{port}/v1"], stderr=subprocess.DEVNULL) as process,
     ):
-        first = _await_answered(port, requests // 5)
-        last = _await_answered(port, requests * 4 // 5)
+        looks = list(_looks(port, requests // 5, requests * 4 // 5))
         if process.wait(60):
             raise RuntimeError(f"overnight run ended with {process.returncode}")
+    first, last = looks[0], looks[-1]
     answered = last["answered"] - first["answered"]
     drawn = last["drawn_seconds"] - first["drawn_seconds"]
     taken = last["taken_seconds"] - first["taken_seconds"]
+    # Replies may come in bursts, so that two looks alone would tell what time it was in the burst.
+    rate = statistics.linear_regression(
+        [look["at"] for look in looks], [look["answered"] for look in looks]
+    ).slope
     return Steady(
-        rate=answered / (last["at"] - first["at"]),
+        rate=rate,
         ideal=case.in_flight * answered / drawn,
         late_ms=(taken - drawn) / answered * 1e3,
     )
 
 
-def _await_answered(port: int, requests: int) -> dict[str, float]:
+def _looks(port: int, first: int, last: int) -> Iterator[dict[str, float]]:
+    """What the upstream has done, again and again, while it has answered so many requests."""
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+    answered = 0.0
+    while answered < last:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/spent", timeout=10) as reply:
             spent = json.load(reply)
-        if spent["answered"] >= requests:
-            return spent
+        answered = spent["answered"]
+        if answered >= first:
+            yield spent
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the upstream has not answered {last:,} requests")
         time.sleep(LOOK_SECONDS)
-    raise TimeoutError(f"the upstream has not answered {requests:,} requests")
