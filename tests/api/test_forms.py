@@ -25,7 +25,16 @@ def read(body: bytes, cuts: list[int]) -> tuple[dict[str, str], str | None, byte
     return form.fields, form.file_name, b"".join(pieces)
 
 
-@given(st.binary(max_size=200), st.booleans(), st.lists(st.integers(0, 1000), max_size=8))
+LIKE_BOUNDARIES = st.lists(
+    st.sampled_from([b"\r", b"\n", b"-", b"X", b"\r\n", b"\r\n--", b"\r\n--X", b"line"])
+).map(b"".join)
+
+
+@given(
+    st.binary(max_size=200) | LIKE_BOUNDARIES,
+    st.booleans(),
+    st.lists(st.integers(0, 1000), max_size=8),
+)
 def test_any_bytes_in_any_order_in_any_pieces(
     data: bytes, file_first: bool, cuts: list[int]
 ) -> None:

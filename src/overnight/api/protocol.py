@@ -163,7 +163,22 @@ class RefusingProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._body_began = True
+        if self.cycle is not None:
+            self._spare_copies(self.cycle)
         super().on_body(body)
+
+    @staticmethod
+    def _spare_copies(cycle: RequestResponseCycle) -> None:
+        """Let the first piece that nobody has taken yet be handed on as it is.
+
+        Added to no bytes, and then asked for as bytes, it is not copied, as it would be twice by
+        way of the usual bytearray. That is there for the pieces behind it, which may be many.
+        """
+        waiting = cast("bytes | bytearray", cycle.body)
+        if not waiting:
+            cycle.body = cast("bytearray", b"")
+        elif isinstance(waiting, bytes):
+            cycle.body = bytearray(waiting)
 
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():

@@ -13,6 +13,9 @@ from overnight.seams import AppendFile, Disk, Threads
 _WRITE_BYTES: Final = 1024 * 1024
 """Held before a write: few enough trips to the thread, little enough memory per upload."""
 
+_LARGE_BYTES: Final = 64 * 1024
+"""Pieces of such a size on average are written one by one: to join them would cost more."""
+
 _SYNC_BYTES: Final = 64 * 1024 * 1024
 """Synced on the way, so that the last sync of a large file is short for all who wait behind it."""
 
@@ -100,15 +103,19 @@ class Incoming:
             await self._threads.run(self._discard)
 
     async def _flush(self) -> None:
-        parts, self._held, self._held_bytes = self._held, [], 0
+        parts, length = self._held, self._held_bytes
+        self._held, self._held_bytes = [], 0
+        if length < _LARGE_BYTES * len(parts):
+            parts = [b"".join(parts)]
         await self._threads.run(lambda: self._append(parts))
 
     def _append(self, parts: list[bytes]) -> None:
         try:
             if self._file is None:
                 self._file = self._disk.create(self.path)
-            self._file.append(parts)
-            self._unsynced += sum(map(len, parts))
+            for part in parts:
+                self._file.append((part,))
+                self._unsynced += len(part)
             if self._unsynced >= _SYNC_BYTES:
                 self._file.datasync()
                 self._unsynced = 0
