@@ -1,6 +1,8 @@
 """How a job's requests are cut into shards."""
 
 from collections import defaultdict
+from itertools import groupby
+from operator import itemgetter
 
 import pytest
 from hypothesis import given
@@ -61,6 +63,23 @@ def test_shards_partition_the_requests(runs: list[tuple[str, int, int]]) -> None
         assert plan.checksum == records_checksum(packed)
         position += plan.requests
     assert planned == expected
+
+
+@given(RUNS, st.integers(1, 700))
+def test_added_together_they_are_cut_as_one_by_one(
+    runs: list[tuple[str, int, int]], together_max: int
+) -> None:
+    requests = [(model, size) for model, size, times in runs for _ in range(times)]
+    cutter, number = ShardCutter(), 0
+    shards: list[CutShard] = []
+    for model, run in groupby(requests, itemgetter(0)):
+        sizes = [size for _, size in run]
+        for start in range(0, len(sizes), together_max):
+            part = sizes[start : start + together_max]
+            records = [RECORD.pack(0, n, 0, n, number + k, 0, 0) for k, n in enumerate(part, 1)]
+            shards += cutter.add_all(model, records, part)
+            number += len(part)
+    assert [*shards, *cutter.finish()] == cut(requests)
 
 
 @given(RUNS)

@@ -39,6 +39,17 @@ class CheckedLine(msgspec.Struct, frozen=True, gc=False):
     url: str | None
 
 
+class AlikeLines(msgspec.Struct, frozen=True, gc=False):
+    """Good lines in columns, one entry per line; each is what `CheckedLine` says of one."""
+
+    models: list[str]
+    custom_ids: list[bytes]
+    body_offsets: list[int]
+    body_bytes: list[int]
+    id_offset: int
+    url: str | None
+
+
 class _Fields(msgspec.Struct, gc=False):
     """A line's fields as written, whatever their types."""
 
@@ -49,6 +60,7 @@ class _Fields(msgspec.Struct, gc=False):
 
 
 _decode_fields: Final = msgspec.json.Decoder(_Fields).decode
+_match_bare: Final = re.compile(rb'[^"\\\x00-\x1f]*+').fullmatch
 
 
 class LineChecker:
@@ -101,6 +113,50 @@ class LineChecker:
                     url,
                 )
         return self._examine(line, number)
+
+    def check_alike(self, lines: list[bytes]) -> AlikeLines | None:
+        """Judge lines together if all are good and written alike; None on any doubt.
+
+        A file is made by one program, and what it writes between an id and a body is the same in
+        every line. Doing a step for all lines, and then the next, takes half the time of `check`,
+        which is for whatever this is not sure of.
+        """
+        opening = self._match_opening(lines[0]) if lines else None
+        if opening is None:
+            return None
+        id_start, id_end, body_start = opening.start(1), opening.end(1), opening.end()
+        middle_bytes = body_start - id_end
+        decode, url = self._routes[opening[2]]
+        body_offsets = _body_offsets(lines, id_start, id_end, body_start)
+        if body_offsets is None or not self._are_text(lines):
+            return None
+        places = list(zip(lines, body_offsets, strict=True))
+        custom_ids = [line[id_start : start - middle_bytes] for line, start in places]
+        bodies = [line[start:-1] for line, start in places]
+        if not self._are_bare_ids(custom_ids):
+            return None
+        try:
+            heads = list(map(decode, bodies))
+        except (msgspec.DecodeError, RecursionError):
+            return None
+        models = [head.model for head in heads]
+        if not all(models) or any(head.stream for head in heads):
+            return None
+        body_bytes = list(map(len, bodies))
+        return AlikeLines(models, custom_ids, body_offsets, body_bytes, id_start - 1, url)
+
+    def _are_text(self, lines: list[bytes]) -> bool:
+        if max(map(len, lines)) > self._line_bytes_max:
+            return False
+        return all(map(bytes.isascii, lines)) or all(map(_is_utf8, lines))
+
+    def _are_bare_ids(self, custom_ids: list[bytes]) -> bool:
+        sizes = list(map(len, custom_ids))
+        return (
+            min(sizes) > 0
+            and max(sizes) <= self._custom_id_bytes_max
+            and _match_bare(b"".join(custom_ids)) is not None
+        )
 
     def _examine(self, line: bytes, number: int) -> CheckedLine | Fault | None:
         if not line.strip(b" \t\r"):
@@ -173,6 +229,26 @@ def _usual_opening(rules: LineRules, endpoints: tuple[str, ...]) -> re.Pattern[b
         + rb'(?:, ?"url": ?"(%b)")%b' % (urls, need)
         + rb', ?"body": ?(?=\{)'
     )
+
+
+def _body_offsets(
+    lines: list[bytes], id_start: int, id_end: int, body_start: int
+) -> list[int] | None:
+    """Where the bodies begin if all lines are written as the first, whose parts begin there."""
+    first = lines[0]
+    opening, middle = first[:id_start], first[id_end : body_start + 1]
+    offsets = []
+    for line in lines:
+        # Most ids are as long as the one before.
+        if line[id_end : body_start + 1] != middle:
+            id_end = line.find(b'"', id_start)
+            body_start = id_end + len(middle) - 1
+            if line[id_end : body_start + 1] != middle:
+                return None
+        if line[-2:] != b"}}" or line[:id_start] != opening:
+            return None
+        offsets.append(body_start)
+    return offsets
 
 
 def _locate(line: bytes, part: bytes, key: bytes) -> int:

@@ -6,7 +6,7 @@ records. Offsets point into the input file: nothing of the user's is copied.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -117,6 +117,27 @@ class ShardCutter:
             complete = self._cut(model, growing)
         self._growing[model] = _GrowingShard(bytearray(record), body_bytes)
         return complete
+
+    def add_all(
+        self, model: str, records: Sequence[bytes], body_bytes: Sequence[int]
+    ) -> Iterator[CutShard]:
+        """Add requests of one model, as `add` would one by one; yields the shards they complete."""
+        done = 0
+        while done < len(records):
+            growing = self._growing.get(model)
+            if growing is not None:
+                room = SHARD_REQUESTS_MAX - len(growing.records) // RECORD.size
+                part = records[done : done + room]
+                part_bytes = sum(body_bytes[done : done + room])
+                if part and growing.body_bytes + part_bytes <= SHARD_BYTES_MAX:
+                    growing.records += b"".join(part)
+                    growing.body_bytes += part_bytes
+                    done += len(part)
+                    continue
+            complete = self.add(model, records[done], body_bytes[done])
+            if complete is not None:
+                yield complete
+            done += 1
 
     def finish(self) -> Iterator[CutShard]:
         """Cut what is left, in the order of the first request of each shard."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate, count, repeat
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -10,7 +11,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128
 from overnight.domain import line_faults
 from overnight.domain.fault_codes import FaultCode
 from overnight.domain.file_format import HEAD_BYTES, foreign_format
-from overnight.domain.line import CheckedLine, LineChecker
+from overnight.domain.line import AlikeLines, CheckedLine, LineChecker
 from overnight.domain.plan import RECORD, CutShard, ShardCutter, ShardPlan
 from overnight.domain.request import FAULTS_MAX, MODEL_CHARACTERS_MAX, Fault, LineRules
 from overnight.seams import AppendFile, ReadFile
@@ -134,10 +135,42 @@ class Validation:
         return LineReader(self._input, self._rules.line_bytes_max, self._tuning.block_bytes)
 
     def _take(self, batch: LineBatch) -> None:
-        """Check a batch of lines and plan the good ones. The hot path of validation."""
+        """Check a batch of lines and plan the good ones."""
+        self._expect_lines(len(batch.lines))
+        alike = self._checker.check_alike(batch.lines) if self.observer is None else None
+        if alike is None or alike.url is not self._url or not self._models.issuperset(alike.models):
+            self._take_each(batch)
+        else:
+            self._take_alike(batch, alike)
+        self._bytes_read = batch.bytes_read
+        self._lines += len(batch.lines)
+        self._limit_requests()
+
+    def _take_alike(self, batch: LineBatch, lines: AlikeLines) -> None:
+        """Plan lines whose model and url are nothing new. The hot path of validation."""
+        sizes = list(map(len, batch.lines))
+        records = map(
+            RECORD.pack,
+            accumulate([size + 1 for size in sizes], initial=batch.offset),
+            sizes,
+            lines.body_offsets,
+            lines.body_bytes,
+            count(self._lines + 1),
+            repeat(lines.id_offset),
+            [len(custom_id) + 2 for custom_id in lines.custom_ids],
+        )
+        if len(set(lines.models)) == 1:
+            shards = self._cutter.add_all(lines.models[0], list(records), lines.body_bytes)
+        else:
+            added = map(self._cutter.add, lines.models, records, lines.body_bytes)
+            shards = filter(None, added)
+        for shard in shards:
+            self._write(shard)
+        self._count(lines.custom_ids)
+
+    def _take_each(self, batch: LineBatch) -> None:
         check, add, pack, models = self._checker.check, self._cutter.add, RECORD.pack, self._models
         observe = self.observer
-        self._expect_lines(len(batch.lines))
         custom_ids: list[bytes] = []
         offset = batch.offset
         for number, line in enumerate(batch.lines, self._lines + 1):
@@ -166,12 +199,12 @@ class Validation:
                 self.lines_filled += 1
                 self._report_line(checked)
             offset += len(line) + 1
-        self._bytes_read = batch.bytes_read
-        self._lines += len(batch.lines)
+        self._count(custom_ids)
+
+    def _count(self, custom_ids: list[bytes]) -> None:
         self._ids.add(custom_ids)
         self._requests += len(custom_ids)
         self.lines_filled += len(custom_ids)
-        self._limit_requests()
 
     def _admit_model(self, line: bytes, model: str, number: int) -> None:
         """Called for the first line of a model, and for every line of one that is refused."""
