@@ -34,6 +34,8 @@ from overnight.seams import AppendFile, Disk, ReadFile
 _HEADER: Final = struct.Struct("<4sIIIQ")
 _ENTRY: Final = struct.Struct("<IIIII")
 _MAGIC: Final = b"ONs1"
+ENTRY_FIELDS: Final = 5
+"""Columns of a frame's table, all little-endian 32-bit."""
 _pack_entry: Final = _ENTRY.pack
 
 _SEARCH_BYTES: Final = 4 * 1024
@@ -57,10 +59,22 @@ _new_entry: Final[Callable[[tuple[int, ...]], Entry]] = partial(tuple.__new__, E
 
 
 class Frame(NamedTuple):
+    """One frame of a segment; `table` is its part between header and lines."""
+
     header: bytes
     offset: int
     end: int
-    entries: list[Entry]
+    table: bytes
+
+    @property
+    def entries(self) -> list[Entry]:
+        if not self.table:
+            return []
+        fields = zip(*_ENTRY.iter_unpack(self.table), strict=True)
+        numbers, sizes, kinds, prompts, completions = fields
+        offsets = accumulate(sizes, initial=self.offset + _HEADER.size + len(self.table))
+        # A million outcomes are read back in a second rather than in two.
+        return list(map(_new_entry, zip(numbers, offsets, sizes, kinds, prompts, completions)))  # noqa: B905  one offset too many
 
 
 def segment_path(folder: Path, ordinal: int, epoch: int) -> Path:
@@ -181,7 +195,7 @@ def _frame_at(file: ReadFile, offset: int, file_bytes: int) -> tuple[Frame, byte
     payload = file.read_at(start, size)
     if len(payload) != size or _checksum(epoch, outcomes, payload) != checksum:
         return None
-    return Frame(header, offset, start + size, _entries(payload, outcomes, start)), payload
+    return Frame(header, offset, start + size, payload[: outcomes * _ENTRY.size]), payload
 
 
 def _frames_past_damage(file: ReadFile) -> Iterator[Frame]:
@@ -210,17 +224,6 @@ def _next_magic(file: ReadFile, offset: int, file_bytes: int) -> int:
             if (place := block.find(_MAGIC)) >= 0:
                 return start + place
     return -1
-
-
-def _entries(payload: bytes, outcomes: int, start: int) -> list[Entry]:
-    index_bytes = outcomes * _ENTRY.size
-    if not outcomes:
-        return []
-    fields = zip(*_ENTRY.iter_unpack(payload[:index_bytes]), strict=True)
-    numbers, sizes, kinds, prompts, completions = fields
-    offsets = accumulate(sizes, initial=start + index_bytes)
-    # A million outcomes are read back in a second rather than in two.
-    return list(map(_new_entry, zip(numbers, offsets, sizes, kinds, prompts, completions)))  # noqa: B905  one offset too many
 
 
 class SegmentIndex:

@@ -11,6 +11,7 @@ from overnight.domain.plan import (
     Record,
     RecordFields,
     ShardPlan,
+    line_numbers,
     signed64,
     unpack_records,
 )
@@ -31,6 +32,11 @@ class LoadedWindow(NamedTuple):
 def read_records(plan_file: ReadFile, shard: ShardPlan) -> list[Record]:
     """The shard's records; raises `Corrupt` when they are not those that were planned."""
     return list(unpack_records(_planned(plan_file, shard)))
+
+
+def read_line_numbers(plan_file: ReadFile, shard: ShardPlan) -> Sequence[int]:
+    """The shard's line numbers; raises `Corrupt` as `read_records` does."""
+    return line_numbers(_planned(plan_file, shard))
 
 
 def is_planned(plan_file: ReadFile, shard: ShardPlan) -> bool:

@@ -6,6 +6,8 @@ records. Offsets point into the input file: nothing of the user's is copied.
 """
 
 import struct
+import sys
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -14,6 +16,9 @@ from xxhash import xxh3_64_intdigest
 
 RECORD: Final = struct.Struct("<QIIIIII")
 """Little-endian; 32 bytes. The fields are those of `Record`, in their order."""
+
+_NUMBER_FIELD: Final = 5
+"""Of a record as 32-bit fields, of which the first two are the line's offset."""
 
 SHARD_REQUESTS_MAX: Final = 1_000
 SHARD_BYTES_MAX: Final = 32 * 1024 * 1024
@@ -58,6 +63,22 @@ RecordFields = tuple[int, int, int, int, int, int, int]
 def unpack_records(data: bytes) -> Iterator[Record]:
     """Yield the records of a stretch of a plan file; `data` must hold whole records."""
     return map(Record._make, RECORD.iter_unpack(data))
+
+
+def uint32_fields(table: bytes) -> "array[int]":
+    """A table of little-endian 32-bit fields; of `n` columns, the slice `[k::n]` is one.
+
+    Spares a loop over the rows. `table` must hold whole fields.
+    """
+    fields = array("I", table)
+    if sys.byteorder == "big":
+        fields.byteswap()
+    return fields
+
+
+def line_numbers(records: bytes) -> "array[int]":
+    """The line numbers of packed records."""
+    return uint32_fields(records)[_NUMBER_FIELD :: RECORD.size // 4]
 
 
 def signed64(value: int) -> int:

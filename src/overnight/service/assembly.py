@@ -3,10 +3,13 @@
 The plan is walked, not the segments: so every request gets exactly one line, and one that has
 no outcome gets a line that says why. Within a model the plan keeps the input's order, so
 shards are read one after the other; several models are merged by line number.
+
+A shard whose requests all have their outcome, which is nearly every one, is read at once; any
+other line by line.
 """
 
-import heapq
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -23,16 +26,17 @@ from overnight.dispatch.segment import (
     open_latest,
     segment_path,
 )
-from overnight.dispatch.window import read_records
-from overnight.domain.block_digests import BlockDigests, BlockHasher
+from overnight.dispatch.whole_segment import WholeSegment, read_whole
+from overnight.dispatch.window import read_line_numbers, read_records
+from overnight.domain.block_digests import BlockDigests
 from overnight.domain.errors import Corrupt
 from overnight.domain.job import Counts
 from overnight.domain.plan import Record, ShardPlan
 from overnight.domain.request import OutcomeKind
 from overnight.domain.result_line import Unsent, line_prefix, unsent_line
 from overnight.seams import AppendFile, Disk, ReadFile
+from overnight.service.result_batches import LineBatch, Sink, merged
 
-_WRITE_BYTES: Final = 1 << 20
 _READ_WHOLE_BYTES_MAX: Final = 32 * 1024 * 1024
 _STEP_LINES: Final = 1_000
 _STEP_BYTES: Final = 4 * 1024 * 1024
@@ -88,50 +92,93 @@ class Assembly:
         self._source = source
         self._disk = disk
         self._prefix = line_prefix(source.job_hex)
-        self._output = _Sink(output.append)
-        self._errors = _Sink(errors.append)
-        self._retries = 0
+        self._output = Sink(output.append)
+        self._errors = Sink(errors.append)
+        self._read_whole_bytes_max = _READ_WHOLE_BYTES_MAX
+        self._prompt_tokens = self._completion_tokens = self._retries = 0
 
     def steps(self) -> Iterator[int]:
         """Work in short steps; yields how many lines are written. `result` is final at the end."""
-        lines = self._lines()
-        step_bytes = 0
-        done = succeeded = failed = prompt = completion = 0
-        for (_, _, _, kind, prompt_tokens, completion_tokens), line in lines:
-            if kind == OutcomeKind.SUCCESS:
-                self._output.write(line)
-                succeeded += 1
-                prompt += prompt_tokens
-                completion += completion_tokens
-            else:
-                self._errors.write(line)
-                failed += 1
-            done += 1
-            step_bytes += len(line)
-            if done % _STEP_LINES == 0 or step_bytes > _STEP_BYTES:
-                step_bytes = 0
-                yield done
+        succeeded = failed = 0
+        for batch in self._batches():
+            successes, failures = batch.divided()
+            self._output.write(successes)
+            self._errors.write(failures)
+            succeeded += len(successes)
+            failed += len(failures)
+            yield succeeded + failed
         self.result.output_bytes = self._output.close()
         self.result.error_bytes = self._errors.close()
         self.result.output_digests = self._output.digests()
         self.result.error_digests = self._errors.digests()
-        self.result.counts = Counts(succeeded, failed, prompt, completion, self._retries)
-        yield done
+        self.result.counts = Counts(
+            succeeded, failed, self._prompt_tokens, self._completion_tokens, self._retries
+        )
+        yield succeeded + failed
 
     @property
     def written_bytes(self) -> int:
         """Bytes in both files so far."""
         return self._output.written_bytes + self._errors.written_bytes
 
-    def _lines(self) -> Iterator[_Line]:
+    def _batches(self) -> Iterator[LineBatch]:
         by_model = sorted(self._source.shards, key=lambda s: (s.plan.model, s.plan.ordinal))
-        models = groupby(by_model, attrgetter("plan.model"))
-        runs = [self._lines_of(list(shards)) for _, shards in models]
-        return runs[0] if len(runs) == 1 else heapq.merge(*runs, key=_line_number)
+        models = [list(shards) for _, shards in groupby(by_model, attrgetter("plan.model"))]
+        if models:
+            # A segment of each is in memory at a time.
+            self._read_whole_bytes_max //= len(models)
+        return merged([self._batches_of(shards) for shards in models])
 
-    def _lines_of(self, shards: Sequence[ShardResult]) -> Iterator[_Line]:
+    def _batches_of(self, shards: Sequence[ShardResult]) -> Iterator[LineBatch]:
         for shard in shards:
-            yield from self._shard_lines(shard)
+            batch = self._whole_shard(shard)
+            if batch is None:
+                yield from self._in_batches(self._shard_lines(shard))
+            else:
+                yield from batch.in_parts(_STEP_BYTES)
+
+    def _whole_shard(self, shard: ShardResult) -> LineBatch | None:
+        """All lines of a shard; None when one is missing, or anything else is odd."""
+        file = self._open(shard)
+        if file is None:
+            return None
+        with closing(file):
+            try:
+                if file.size() > self._read_whole_bytes_max:
+                    return None
+                whole = read_whole(_read_once(file))
+                numbers = read_line_numbers(self._source.plan_file, shard.plan)
+            except Corrupt:
+                return None
+        if whole is None or _is_damaged(shard, whole):
+            return None
+        found = list(map(whole.lines.get, numbers))
+        lines = [line for line in found if line is not None]
+        if not len(lines) == len(numbers) == len(whole.lines):
+            return None
+        self._prompt_tokens += whole.prompt_tokens
+        self._completion_tokens += whole.completion_tokens
+        self._retries += whole.retries
+        return LineBatch(numbers, lines, whole.failed)
+
+    def _in_batches(self, lines: Iterator[_Line]) -> Iterator[LineBatch]:
+        numbers: list[int] = []
+        batch, batch_bytes = LineBatch(numbers, [], set()), 0
+        for entry, line in lines:
+            numbers.append(entry.line_number)
+            batch.lines.append(line)
+            batch_bytes += len(line)
+            if entry.kind == OutcomeKind.SUCCESS:
+                self._prompt_tokens += entry.prompt_tokens
+                self._completion_tokens += entry.completion_tokens
+            else:
+                batch.failed.add(entry.line_number)
+            if len(numbers) == _STEP_LINES or batch_bytes > _STEP_BYTES:
+                yield batch
+                numbers = []
+                batch, batch_bytes = LineBatch(numbers, [], set()), 0
+        if numbers:
+            yield batch
 
     def _shard_lines(self, shard: ShardResult) -> Iterator[_Line]:
         file = self._open(shard)
@@ -172,8 +219,7 @@ class Assembly:
                 index = index_segment(segment)
         except Corrupt:
             damaged = True
-        if shard.settled and (index.size, index.digest) != (shard.size, shard.digest):
-            damaged = True
+        damaged |= _is_damaged(shard, index)
         if damaged:
             if segment is not None:
                 index = index_damaged(segment)
@@ -222,40 +268,9 @@ class Assembly:
             yield entry, read(entry)
 
 
-class _Sink:
-    """Gathers lines into large writes."""
-
-    def __init__(self, append: Callable[[Sequence[bytes]], None]) -> None:
-        self._append = append
-        self._lines: list[bytes] = []
-        self._pending_bytes = 0
-        self._hasher = BlockHasher()
-        self.digests = self._hasher.digests
-        self.written_bytes = 0
-
-    def write(self, line: bytes) -> None:
-        self._lines.append(line)
-        self._pending_bytes += len(line)
-        if self._pending_bytes >= _WRITE_BYTES:
-            self._drain()
-
-    def close(self) -> int:
-        """Write the rest; returns the bytes of all lines."""
-        self._drain()
-        return self.written_bytes
-
-    def _drain(self) -> None:
-        if self._lines:
-            data = b"".join(self._lines)
-            self._append([data])
-            self._hasher.update(data)
-            self.written_bytes += self._pending_bytes
-            self._lines.clear()
-            self._pending_bytes = 0
-
-
-def _line_number(line: _Line) -> int:
-    return line[0].line_number
+def _is_damaged(shard: ShardResult, found: SegmentIndex | WholeSegment) -> bool:
+    """Has it lost something that was there when the shard was settled?"""
+    return shard.settled and (found.size, found.digest) != (shard.size, shard.digest)
 
 
 class _InMemory:
