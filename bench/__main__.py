@@ -15,7 +15,7 @@ from bench import report
 from bench.figures import Figure, text_table
 from bench.scale import FULL, QUICK, Scale
 
-BENCHES = ("dispatch", "files", "rates", "uploads", "validation", "assembly")
+BENCHES = ("dispatch", "files", "rates", "uploads", "validation", "assembly", "memory")
 
 
 def measured(names: list[str], scale: Scale) -> Iterator[Figure]:
@@ -38,14 +38,14 @@ def main() -> int:
     parser.add_argument("--only", help="names of benches, with commas between")
     parser.add_argument("--quick", action="store_true", help="a twentieth of each, once")
     parser.add_argument("--rounds", type=int, help="how often each is measured")
+    parser.add_argument("--share", type=float, help="of the requests, lines and bytes; 1 is all")
     parser.add_argument("--write", action="store_true", help="put table and plots into docs")
     given = parser.parse_args()
     names = given.only.split(",") if given.only else list(BENCHES)
     if unknown := [name for name in names if name not in BENCHES]:
         parser.error(f"no bench is called {', '.join(unknown)}; there are {', '.join(BENCHES)}")
     scale = QUICK if given.quick else FULL
-    if given.rounds:
-        scale = Scale(given.rounds, scale.share)
+    scale = Scale(given.rounds or scale.rounds, given.share or scale.share)
     began = time.monotonic()
     found = list(measured(names, scale))
     print(text_table(found))

@@ -85,14 +85,14 @@ def _serve(folder: Path, many: Path, one: Path, port: int) -> float:
         tempfile.TemporaryDirectory(dir=folder) as data,
         service(Path(data) / "data", port, "--max-in-flight", str(IN_FLIGHT)) as (url, pid),
     ):
-        _submit(one, url)
+        submit(one, url)
         processes = family(pid)
         before = sum(map(cpu_seconds, processes))
-        _submit(many, url)
+        submit(many, url)
         return sum(map(cpu_seconds, processes)) - before
 
 
-def _submit(source: Path, url: str) -> None:
+def submit(source: Path, url: str) -> None:
     output = source.with_suffix(".out")
     output.unlink(missing_ok=True)
     command = [
