@@ -10,6 +10,7 @@ import pytest
 
 from overnight.domain.errors import LeaseLost
 from overnight.domain.job import TERMINAL, Job, JobEvent, JobStatus
+from overnight.seams import AppendFile
 from overnight.service.clerk import HOLD_UP_SECONDS
 from overnight.store import jobs, workers
 from support.fake_network import Respond
@@ -120,11 +121,21 @@ def test_a_job_that_ends_while_it_is_validated_leaves_nothing(
     in_world(tmp_path, test)
 
 
-def test_a_stopped_clerk_hands_its_claims_back_at_once(tmp_path: Path) -> None:
+def test_a_stopped_clerk_hands_its_claims_back_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def test(world: ServiceWorld) -> None:
         job_id = await world.submit(20_000)
+        begun, create = asyncio.Event(), world.disk.create
+
+        def tell(path: Path) -> AppendFile:
+            begun.set()
+            return create(path)
+
+        monkeypatch.setattr(world.disk, "create", tell)
         async with running(world.clerk("first")) as first:
-            await world.until_true(lambda: left_of(world, job_id))
+            await begun.wait()
+            assert left_of(world, job_id)
             await first.stop()
         assert left_of(world, job_id) == []
         async with running(world.clerk("second")):

@@ -52,7 +52,7 @@ def test_a_deadline_passes_also_when_nobody_works_on_the_job(
             await world.database.write(
                 lambda tx: workers.register(tx, "stuck", "clerk", now, now + 500)
             )
-            await world.database.write(lambda tx: jobs.claim_validation(tx, "stuck", now))
+            await world.database.write(lambda tx: jobs.claim_validation(tx, "stuck", 1))
         async with running(world.clerk("c")):
             await asyncio.sleep(59)
             before = JobStatus.IN_PROGRESS if accepted else JobStatus.VALIDATING

@@ -17,8 +17,7 @@ def _write_old(tx: Connection) -> None:
 def test_a_fault_comes_back_as_it_was(store: Store) -> None:
     faults = [Fault(FaultCode.INVALID_URL, "It is wrong.", 3, "url", '{"url": "/v2"}', (8, 13))]
     store.do(jobs.create, new_job())
-    claim = store.do(jobs.claim_validation, "clerk1", 1_000.0)
-    assert claim is not None
+    (claim,) = store.do(jobs.claim_validation, "clerk1", 1)
     store.do(jobs.reject, claim, faults, 1_100.0)
     assert store.do(jobs.get, "batch_a").faults == tuple(faults)
 

@@ -16,14 +16,12 @@ DONE = Published(JobEvent.PUBLISHED, "file-out", None, Counts(30, 0, 5, 7))
 
 
 def claim_validation(store: Store, worker: str = "clerk1") -> JobClaim:
-    claim = store.do(jobs.claim_validation, worker, 1_000.0)
-    assert claim is not None
+    (claim,) = store.do(jobs.claim_validation, worker, 1)
     return claim
 
 
 def claim_publishing(store: Store, worker: str = "clerk1") -> JobClaim:
-    claim = store.do(jobs.claim_publishing, worker, 3_000.0)
-    assert claim is not None
+    (claim,) = store.do(jobs.claim_publishing, worker, 1)
     return claim
 
 
@@ -151,7 +149,7 @@ def test_validation_is_claimed_oldest_first_and_by_one_clerk(store: Store) -> No
     first, second = claim_validation(store, "clerk1"), claim_validation(store, "clerk2")
     assert [first.job.id, second.job.id] == ["b1", "b2"]
     assert (first.epoch, first.worker) == (1, "clerk1")
-    assert store.do(jobs.claim_validation, "clerk3", 1.0) is None
+    assert store.do(jobs.claim_validation, "clerk3", 1) == []
     assert not store.do(jobs.has_work_for_clerk)
 
 
@@ -163,7 +161,7 @@ def test_accepting_starts_the_job_and_ends_the_claim(store: Store) -> None:
     job = store.do(jobs.get, "batch_a")
     assert (job.status, job.total, job.model) == (JobStatus.IN_PROGRESS, 20, None)
     assert [row.plan for row in store.do(shards.of_job, "batch_a")] == plans
-    assert not store.do(jobs.still_claimed, claim)
+    assert store.do(jobs.claimed_by, "clerk1") == set()
     with pytest.raises(LeaseLost):
         store.do(jobs.accept, claim, plans, Accepted(20, None), 1_200.0)
 
@@ -190,7 +188,7 @@ def test_a_validated_job_that_went_another_way_is_not_accepted(
     store.do(jobs.create, new_job())
     claim = claim_validation(store)
     ended = store.do(jobs.advance, "batch_a", event, 1_050.0)
-    assert not store.do(jobs.still_claimed, claim)
+    assert store.do(jobs.claimed_by, "clerk1") == set()
     with pytest.raises(LeaseLost, match="batch_a"):
         store.do(jobs.accept, claim, plans_of(["m"]), Accepted(10, "m"), 1_100.0)
     assert store.do(jobs.get, "batch_a").status is ended
@@ -202,32 +200,29 @@ def test_a_clerk_declared_dead_can_not_write(store: Store) -> None:
     store.do(jobs.create, new_job())
     stale = claim_validation(store, "clerk1")
     assert store.do(workers.reclaim, ["clerk1"], 1_020.0) == 1
-    with pytest.raises(LeaseLost):
-        store.do(jobs.fence, stale)
+    assert store.do(jobs.claimed_by, "clerk1") == set()
     fresh = claim_validation(store, "clerk2")
     assert fresh.epoch > stale.epoch
     with pytest.raises(LeaseLost):
         store.do(jobs.reject, stale, [], 1_100.0)
-    store.do(jobs.fence, fresh)
+    assert store.do(jobs.claimed_by, "clerk2") == {("batch_a", fresh.epoch)}
     assert store.do(jobs.get, "batch_a").status is JobStatus.VALIDATING
 
 
-def test_an_unclaimed_job_is_anothers_at_once(store: Store) -> None:
-    store.do(jobs.create, new_job())
-    claim = claim_validation(store, "clerk1")
-    store.do(jobs.unclaim, claim)
-    assert not store.do(jobs.still_claimed, claim)
-    other = claim_validation(store, "clerk2")
-    store.do(jobs.unclaim, claim)
-    assert store.do(jobs.still_claimed, other)
+def test_several_are_claimed_at_once_in_the_order_of_their_turn(store: Store) -> None:
+    for name, created_at, priority in (("b3", 1.0, 0), ("b1", 3.0, 5), ("b2", 2.0, 5)):
+        store.do(jobs.create, new_job(name, created_at=created_at, priority=priority))
+    claims = store.do(jobs.claim_validation, "clerk1", 2)
+    assert [claim.job.id for claim in claims] == ["b2", "b1"]
+    assert [claim.job.id for claim in store.do(jobs.claim_validation, "clerk2", 5)] == ["b3"]
 
 
 def test_a_clerk_can_not_write_under_a_claim_of_its_past(store: Store) -> None:
     store.do(jobs.create, new_job())
     past = claim_validation(store)
-    store.do(jobs.unclaim, past)
+    store.do(workers.reclaim_all, 1_020.0)
     present = claim_validation(store)
-    assert not store.do(jobs.still_claimed, past)
+    assert store.do(jobs.claimed_by, "clerk1") == {("batch_a", present.epoch)}
     with pytest.raises(LeaseLost):
         store.do(jobs.reject, past, [], 1_100.0)
     store.do(jobs.reject, present, [Fault("in_time", "It is.")], 1_100.0)
@@ -239,11 +234,11 @@ def test_publishing_waits_until_no_worker_holds_a_shard(store: Store) -> None:
     held = claim_one(store)
     store.do(jobs.advance, "batch_a", JobEvent.CANCEL_REQUESTED, 2_100.0)
     assert not store.do(jobs.has_work_for_clerk)
-    assert store.do(jobs.claim_publishing, "clerk1", 2_200.0) is None
+    assert store.do(jobs.claim_publishing, "clerk1", 1) == []
     store.do(shards.settle, "w1", [settlement(held)], 2_300.0)
     assert store.do(jobs.has_work_for_clerk)
     assert claim_publishing(store).job.status is JobStatus.CANCELLING
-    assert store.do(jobs.claim_publishing, "clerk2", 2_300.0) is None
+    assert store.do(jobs.claim_publishing, "clerk2", 1) == []
 
 
 def test_publishing_ends_the_job(store: Store) -> None:

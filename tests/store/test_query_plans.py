@@ -53,8 +53,8 @@ def settle_one(tx: Connection) -> None:
 
 
 def pass_jobs_on(tx: Connection) -> None:
-    jobs.claim_validation(tx, "clerk1", 1.0)
-    jobs.claim_publishing(tx, "clerk1", 1.0)
+    jobs.claim_validation(tx, "clerk1", 1)
+    jobs.claim_publishing(tx, "clerk1", 1)
 
 
 @pytest.mark.parametrize(

@@ -201,10 +201,11 @@ class ShardWalk(RuleBasedStateMachine):
     @rule(done=st.integers(0, 40))
     def publish(self, done: int) -> None:
         due = [job for job in self.of_status(*PUBLISHING) if not self.jobs[job].is_held]
-        claim = self.store.do(jobs.claim_publishing, "clerk", self.now)
-        assert (claim.job.id if claim else None) == min(due, default=None)
-        if claim is None:
+        claims = self.store.do(jobs.claim_publishing, "clerk", 1)
+        assert [claim.job.id for claim in claims] == sorted(due)[:1]
+        if not claims:
             return
+        (claim,) = claims
         result = Published(JobEvent.PUBLISHED, None, None, Counts(done))
         self.store.do(jobs.publish, claim, result, self.now)
         job = self.jobs[claim.job.id]

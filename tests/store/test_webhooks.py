@@ -92,17 +92,14 @@ def expire(store: Store) -> None:
 
 
 def reject(store: Store) -> None:
-    claim = store.do(jobs.claim_validation, "c", 1.0)
-    assert claim is not None
+    (claim,) = store.do(jobs.claim_validation, "c", 1)
     store.do(jobs.reject, claim, [], 2_000.0)
 
 
 def complete(store: Store) -> None:
-    claim = store.do(jobs.claim_validation, "c", 1.0)
-    assert claim is not None
+    (claim,) = store.do(jobs.claim_validation, "c", 1)
     store.do(jobs.accept, claim, [], jobs.Accepted(0, None), 1_500.0)
-    claim = store.do(jobs.claim_publishing, "c", 1.0)
-    assert claim is not None
+    (claim,) = store.do(jobs.claim_publishing, "c", 1)
     published = jobs.Published(JobEvent.PUBLISHED, None, None, claim.job.counts)
     store.do(jobs.publish, claim, published, 2_000.0)
 

@@ -28,7 +28,7 @@ def everything_held_by(store: Store, worker: str) -> None:
     store.do(jobs.create, new_job(f"{worker}-new"))
     claim_one(store, worker)
     store.do(lanes.claim, worker, 1, 1.0)
-    store.do(jobs.claim_validation, worker, 1.0)
+    store.do(jobs.claim_validation, worker, 1)
 
 
 def holders(store: Store) -> list[str | None]:

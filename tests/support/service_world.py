@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from overnight.dispatch.dispatcher import DispatchOptions
-from overnight.dispatch.http1 import Target
 from overnight.dispatch.lane import LaneOptions
+from overnight.dispatch.target import Target
 from overnight.domain.block_digests import BlockDigests, BlockHasher
 from overnight.domain.errors import Unavailable
 from overnight.domain.file import FileStatus, StoredFile
@@ -175,8 +175,7 @@ class ServiceWorld:
         now = self.clock.now()
         clerk = f"intake-{job_id}"
         await self.database.write(lambda tx: workers.register(tx, clerk, "clerk", now, now + 9))
-        claim = await self.database.write(lambda tx: jobs.claim_validation(tx, clerk, now))
-        assert claim is not None
+        (claim,) = await self.database.write(lambda tx: jobs.claim_validation(tx, clerk, 1))
         options = IntakeOptions(LineRules(None))
         intake = Intake(
             claim, self.database, self.blobs, self.seams, options, YieldingThreads("files")

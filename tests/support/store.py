@@ -98,8 +98,7 @@ def start_job(
 ) -> None:
     """A job in progress with a shard for each of `models`."""
     store.do(jobs.create, new_job(job_id, **changes))
-    claim = store.do(jobs.claim_validation, "starter", 1_000.0)
-    assert claim is not None
+    (claim,) = store.do(jobs.claim_validation, "starter", 1)
     assert claim.job.id == job_id
     only = models[0] if len(set(models)) == 1 else None
     accepted = Accepted(total=10 * len(models), model=only)

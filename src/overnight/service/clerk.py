@@ -94,7 +94,10 @@ class Clerk:
         self._deliverer = Deliverer(database, seams, options.deliverer)
         self._works: deque[Work] = deque()
         self._held_up: dict[str, _HeldUp] = {}
+        self._poll_at = 0.0
         self._look_at = 0.0
+        self._more_wait = False
+        """There was more work than it could take on."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then hand claims back. Raises `LeaseLost`."""
@@ -150,14 +153,25 @@ class Clerk:
 
     async def _turn(self) -> None:
         now = self._clock.monotonic()
-        if now >= self._look_at or await self._database.changed():
+        if await self._is_time_to_look(now):
             await self._drop_overtaken()
             await self._take_on(now)
             self._look_at = now + LOOK_SECONDS
         if self._works:
             await self._step(self._works[0])
+            # A step need not wait for anything, and lease and house are kept beside it.
+            await asyncio.sleep(0)
         else:
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _is_time_to_look(self, now: float) -> bool:
+        """Small jobs are done within a poll, so it does not wait for that while more are there."""
+        if self._more_wait and len(self._works) <= WORKS_MAX // 2:
+            return True
+        if now < self._poll_at:
+            return False
+        self._poll_at = now + POLL_SECONDS
+        return await self._database.changed() or now >= self._look_at
 
     async def _take_on(self, now: float) -> None:
         """Claim jobs to publish first (somebody waits for results), then to validate."""
@@ -166,18 +180,19 @@ class Clerk:
                 await self._database.write(partial(jobs.hold_up, claim=held_up.claim, why=None))
                 del self._held_up[job_id]
                 self._works.append(self._work(held_up.claim))
-        while len(self._works) < WORKS_MAX and len(self._held_up) < HELD_UP_MAX:
-            # Looking is cheap; a write transaction is not, and there are many looks.
-            if not await self._database.read(jobs.has_work_for_clerk):
-                return
-            claim = await self._database.write(self._claim)
-            if claim is None:
-                return
-            self._works.append(self._work(claim))
+        self._more_wait = False
+        free = WORKS_MAX - len(self._works)
+        if free <= 0 or len(self._held_up) >= HELD_UP_MAX:
+            return
+        # Looking is cheap; a write transaction is not, and there are many looks.
+        if await self._database.read(jobs.has_work_for_clerk):
+            claims = await self._database.write(partial(self._claim, limit=free))
+            self._works += map(self._work, claims)
+            self._more_wait = len(claims) == free
 
-    def _claim(self, tx: Connection) -> JobClaim | None:
-        now = self._clock.now()
-        return jobs.claim_publishing(tx, self._id, now) or jobs.claim_validation(tx, self._id, now)
+    def _claim(self, tx: Connection, limit: int) -> list[JobClaim]:
+        due = jobs.claim_publishing(tx, self._id, limit)
+        return due + jobs.claim_validation(tx, self._id, limit - len(due))
 
     def _work(self, claim: JobClaim) -> Work:
         parts = (self._database, self._blobs, self._seams)
@@ -208,14 +223,12 @@ class Clerk:
         await self._database.write(lambda tx: jobs.hold_up(tx, claim, f"the disk refuses: {why}"))
 
     async def _drop_overtaken(self) -> None:
-        works = list(self._works)
-        if works:
-            held = await self._database.read(
-                lambda tx: [jobs.still_claimed(tx, work.claim) for work in works]
-            )
-            for work, is_held in zip(works, held, strict=True):
-                if not is_held:
-                    await self._drop(work, "its claim is gone")
+        if not self._works:
+            return
+        held = await self._database.read(lambda tx: jobs.claimed_by(tx, self._id))
+        for work in list(self._works):
+            if (work.claim.job.id, work.claim.epoch) not in held:
+                await self._drop(work, "its claim is gone")
 
     async def _drop(self, work: Work, reason: str) -> None:
         """The job went another way meanwhile: cancelled, expired, taken over."""

@@ -9,7 +9,9 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     and_,
+    bindparam,
     delete,
     exists,
     func,
@@ -201,46 +203,34 @@ def clerk_epoch(tx: Connection, job_id: str) -> int:
     return tx.scalar(select(jobs.c.clerk_epoch).where(jobs.c.id == job_id)) or 0
 
 
-def claim_validation(tx: Connection, worker: str, _now: float) -> JobClaim | None:
-    """Claim the oldest job in VALIDATING that no clerk holds; None when there is none."""
-    return _claim(tx, worker, [JobStatus.VALIDATING])
+def claim_validation(tx: Connection, worker: str, limit: int) -> list[JobClaim]:
+    """Claim up to `limit` jobs in VALIDATING that no clerk holds: highest priority, then oldest."""
+    return _claim(tx, worker, _TO_VALIDATE, limit)
 
 
-def claim_publishing(tx: Connection, worker: str, _now: float) -> JobClaim | None:
-    """Claim the oldest job whose result files are due and that neither a clerk nor a worker holds.
+def claim_publishing(tx: Connection, worker: str, limit: int) -> list[JobClaim]:
+    """Claim up to `limit` jobs, oldest first, whose result files are due and that neither a clerk
+    nor a worker holds.
 
     A worker that holds a shard may still add outcomes to it, so publishing waits for it to
     settle, to release or to be declared dead.
     """
-    return _claim(tx, worker, PUBLISHING)
+    return _claim(tx, worker, _TO_PUBLISH, limit)
 
 
 def has_work_for_clerk(tx: Connection) -> bool:
     """Would `claim_validation` or `claim_publishing` find a job? Reads only."""
-    return bool(
-        tx.scalar(select(exists().where(_awaits_clerk(PUBLISHING | {JobStatus.VALIDATING}))))
-    )
+    return any(tx.execute(query, {"limit": 1}).first() for query in (_TO_PUBLISH, _TO_VALIDATE))
 
 
-def unclaim(tx: Connection, claim: JobClaim) -> None:
-    """Hand the job back, for a clerk that stops; nothing happens when the claim is gone."""
-    tx.execute(update(jobs).where(_held(claim)).values(clerk=None))
-
-
-def still_claimed(tx: Connection, claim: JobClaim) -> bool:
-    """False once the clerk was declared dead, or the job left the status it was claimed in."""
-    return bool(tx.scalar(select(exists().where(_held(claim)))))
+def claimed_by(tx: Connection, worker: str) -> set[tuple[str, int]]:
+    """Id and epoch of all claims that a clerk has and that are not over."""
+    return {(job_id, epoch) for job_id, epoch in tx.execute(_CLAIMED_BY, {"by": worker})}
 
 
 def hold_up(tx: Connection, claim: JobClaim, why: str | None) -> None:
     """Tell why the clerk does not go on, or None that it does; nothing when the claim is gone."""
     tx.execute(update(jobs).where(_held(claim)).values(held_up_by=why))
-
-
-def fence(tx: Connection, claim: JobClaim) -> None:
-    """Raise `LeaseLost` unless `still_claimed`."""
-    if not still_claimed(tx, claim):
-        raise LeaseLost(f"the claim on {claim.job.id} is gone")
 
 
 def accept(
@@ -292,35 +282,22 @@ def publish(tx: Connection, claim: JobClaim, result: Published, now: float) -> N
     advance(tx, claim.job.id, result.event, now, result.failure or "")
 
 
-def _awaits_clerk(statuses: Iterable[JobStatus]) -> ColumnElement[bool]:
-    """Jobs in one of `statuses` that neither a clerk nor, through a shard, a worker holds."""
-    held = exists().where(shards.c.job_id == jobs.c.id, is_begun, is_claimed)
-    return and_(jobs.c.status.in_(_values(statuses)), jobs.c.clerk.is_(None), ~held)
-
-
 def _values(statuses: Iterable[JobStatus]) -> list[str]:
     return sorted(status.value for status in statuses)
 
 
-def _claim(tx: Connection, worker: str, statuses: Iterable[JobStatus]) -> JobClaim | None:
-    row = tx.execute(
-        select(jobs).where(_awaits_clerk(statuses)).order_by(jobs.c.created_at, jobs.c.id).limit(1)
-    ).one_or_none()
-    if row is None:
-        return None
-    taken = tx.execute(
-        update(jobs)
-        .where(
-            jobs.c.id == row.id,
-            jobs.c.clerk.is_(None),
-            jobs.c.clerk_epoch == row.clerk_epoch,
-            jobs.c.status == row.status,
-        )
-        .values(clerk=worker, clerk_epoch=row.clerk_epoch + 1, held_up_by=None)
-    ).rowcount
-    if not taken:
-        return None
-    return JobClaim(_to_jobs(tx, [row])[0], worker, row.clerk_epoch + 1)
+def _claim(tx: Connection, worker: str, query: Select[Any], limit: int) -> list[JobClaim]:
+    rows = [
+        row
+        for row in tx.execute(query, {"limit": limit}).all()
+        if tx.execute(
+            _TAKE, {"job": row.id, "seen": row.clerk_epoch, "from": row.status, "by": worker}
+        ).rowcount
+    ]
+    return [
+        JobClaim(job, worker, row.clerk_epoch + 1)
+        for job, row in zip(_to_jobs(tx, rows), rows, strict=True)
+    ]
 
 
 def _held(claim: JobClaim) -> ColumnElement[bool]:
@@ -432,3 +409,30 @@ def _to_json(value: object) -> str:
 
 def _not_found(job_id: str) -> NotFound:
     return NotFound(f"No batch found with id '{job_id[:80]}'.", param="batch_id", code="not_found")
+
+
+# Made once: to build a statement takes longer than to execute it.
+_UNCLAIMED: Final = select(jobs).where(jobs.c.clerk.is_(None)).limit(bindparam("limit"))
+_TO_VALIDATE: Final = _UNCLAIMED.where(jobs.c.status == JobStatus.VALIDATING.value).order_by(
+    # The order of an index: of thousands that wait, only the first are read.
+    jobs.c.priority.desc(),
+    jobs.c.last_served_at,
+    jobs.c.created_at,
+)
+_TO_PUBLISH: Final = _UNCLAIMED.where(
+    jobs.c.status.in_(_values(PUBLISHING)),
+    ~exists().where(shards.c.job_id == jobs.c.id, is_begun, is_claimed),
+).order_by(jobs.c.created_at, jobs.c.id)
+_TAKE: Final = (
+    update(jobs)
+    .where(
+        jobs.c.id == bindparam("job"),
+        jobs.c.clerk.is_(None),
+        jobs.c.clerk_epoch == bindparam("seen"),
+        jobs.c.status == bindparam("from"),
+    )
+    .values(clerk=bindparam("by"), clerk_epoch=jobs.c.clerk_epoch + 1, held_up_by=None)
+)
+_CLAIMED_BY: Final = select(jobs.c.id, jobs.c.clerk_epoch).where(
+    jobs.c.clerk.is_not(None), jobs.c.clerk == bindparam("by")
+)

@@ -16,7 +16,9 @@ from sqlalchemy import (
     Row,
     ScalarSelect,
     Select,
+    Text,
     and_,
+    bindparam,
     case,
     exists,
     func,
@@ -104,7 +106,7 @@ def is_claimable(tx: Connection, models: Collection[str] | None) -> bool:
     """Would `claim` find a shard? Reads only."""
     if models is not None and not models:
         return False
-    return tx.execute(_next_in_turn(models).limit(1)).first() is not None
+    return tx.execute(*_next_in_turn(models, 1)).first() is not None
 
 
 def claim(
@@ -119,15 +121,11 @@ def claim(
     if limit <= 0 or (models is not None and not models):
         return []
     claims = []
-    for row in tx.execute(_next_in_turn(models).limit(limit)).mappings().all():
+    for row in tx.execute(*_next_in_turn(models, limit)).mappings().all():
         job_id, seen = row["job_id"], row["epoch"]
-        taken = tx.execute(
-            update(shards)
-            .where(_is(job_id, row["ordinal"]), is_free, shards.c.epoch == seen)
-            .values(worker=worker, epoch=seen + 1)
-        ).rowcount
-        if taken:
-            tx.execute(update(jobs).where(jobs.c.id == job_id).values(last_served_at=now))
+        named = {"job": job_id, "shard": row["ordinal"], "seen": seen, "by": worker}
+        if tx.execute(_TAKE, named).rowcount:
+            tx.execute(_SERVE, {"job": job_id, "now": now})
             claims.append(ShardClaim(**{**row, "epoch": seen + 1}))
     return claims
 
@@ -212,17 +210,8 @@ def release(tx: Connection, worker: str, claims: Iterable[Held]) -> list[Held]:
 
 def stopped_jobs(tx: Connection, worker: str) -> dict[str, bool]:
     """Jobs this worker holds shards of that must not be sent any more; True: their time is up."""
-    query = (
-        select(jobs.c.id, jobs.c.status)
-        .join(shards, shards.c.job_id == jobs.c.id)
-        .where(
-            is_claimed,
-            shards.c.worker == worker,
-            jobs.c.status != JobStatus.IN_PROGRESS.value,
-        )
-        .distinct()
-    )
-    return {job_id: status == JobStatus.EXPIRING.value for job_id, status in tx.execute(query)}
+    rows = tx.execute(_STOPPED, {"by": worker})
+    return {job_id: status == JobStatus.EXPIRING.value for job_id, status in rows}
 
 
 def of_job(tx: Connection, job_id: str) -> list[ShardRow]:
@@ -243,53 +232,14 @@ def open_models(tx: Connection, job_id: str) -> list[str]:
     return list(tx.scalars(query))
 
 
-def _next_in_turn(models: Collection[str] | None) -> Select[Any]:
+def _next_in_turn(
+    models: Collection[str] | None, limit: int
+) -> tuple[Select[Any], dict[str, object]]:
     """The next shard of each job in progress that has one to claim, in the order of turns."""
-    ordinal = _lowest_free() if models is None else _lowest_free_of(models)
-    chosen = shards.alias("chosen")
-    return (
-        select(
-            chosen.c.job_id,
-            chosen.c.ordinal,
-            chosen.c.epoch,
-            chosen.c.model,
-            chosen.c.first_record,
-            chosen.c.requests,
-            chosen.c.body_bytes,
-            chosen.c.checksum,
-            chosen.c.fruitless_takeovers,
-            jobs.c.endpoint,
-            jobs.c.deadline,
-            jobs.c.input_file_id,
-        )
-        .select_from(jobs)
-        .join(chosen, and_(chosen.c.job_id == jobs.c.id, chosen.c.ordinal == ordinal))
-        .where(jobs.c.status == JobStatus.IN_PROGRESS.value)
-        .order_by(jobs.c.priority.desc(), jobs.c.last_served_at, jobs.c.created_at, jobs.c.id)
-    )
-
-
-def _lowest_free() -> ScalarSelect[int]:
-    return (
-        select(func.min(shards.c.ordinal))
-        .where(shards.c.job_id == jobs.c.id, is_free)
-        .correlate(jobs)
-        .scalar_subquery()
-    )
-
-
-def _lowest_free_of(models: Collection[str]) -> ScalarSelect[int]:
-    """Looks once into the index per model; `model IN (…)` would read every free shard of each."""
-    # One bound value, unlike VALUES, so that the statement is compiled once and not each time.
-    listed = func.json_each(msgspec.json.encode(sorted(models)).decode()).table_valued("value")
-    served = select(listed.c.value.label("model")).cte("served")
-    of_model = (
-        select(func.min(shards.c.ordinal))
-        .where(shards.c.job_id == jobs.c.id, shards.c.model == served.c.model, is_free)
-        .correlate(jobs, served)
-        .scalar_subquery()
-    )
-    return select(func.min(of_model)).select_from(served).correlate(jobs).scalar_subquery()
+    if models is None:
+        return _NEXT_OF_ANY, {"limit": limit}
+    listed = msgspec.json.encode(sorted(models)).decode()
+    return _NEXT_OF_MODELS, {"limit": limit, "models": listed}
 
 
 def _is(job_id: str, ordinal: int) -> ColumnElement[bool]:
@@ -341,3 +291,79 @@ def _to_shard_row(row: Row[Any]) -> ShardRow:
         segment_bytes=row.segment_bytes or 0,
         segment_digest=row.segment_digest or 0,
     )
+
+
+def _next_shards(ordinal: ScalarSelect[int]) -> Select[Any]:
+    """Of each job in progress the shard that `ordinal` chooses, in the order of turns."""
+    chosen = shards.alias("chosen")
+    return (
+        select(
+            chosen.c.job_id,
+            chosen.c.ordinal,
+            chosen.c.epoch,
+            chosen.c.model,
+            chosen.c.first_record,
+            chosen.c.requests,
+            chosen.c.body_bytes,
+            chosen.c.checksum,
+            chosen.c.fruitless_takeovers,
+            jobs.c.endpoint,
+            jobs.c.deadline,
+            jobs.c.input_file_id,
+        )
+        .select_from(jobs)
+        .join(chosen, and_(chosen.c.job_id == jobs.c.id, chosen.c.ordinal == ordinal))
+        .where(jobs.c.status == JobStatus.IN_PROGRESS.value)
+        .order_by(jobs.c.priority.desc(), jobs.c.last_served_at, jobs.c.created_at, jobs.c.id)
+        .limit(bindparam("limit"))
+    )
+
+
+def _lowest_free() -> ScalarSelect[int]:
+    return (
+        select(func.min(shards.c.ordinal))
+        .where(shards.c.job_id == jobs.c.id, is_free)
+        .correlate(jobs)
+        .scalar_subquery()
+    )
+
+
+def _lowest_free_of_models() -> ScalarSelect[int]:
+    """Looks once into the index per model; `model IN (…)` would read every free shard of each."""
+    listed = func.json_each(bindparam("models", type_=Text)).table_valued("value")
+    served = select(listed.c.value.label("model")).cte("served")
+    of_model = (
+        select(func.min(shards.c.ordinal))
+        .where(shards.c.job_id == jobs.c.id, shards.c.model == served.c.model, is_free)
+        .correlate(jobs, served)
+        .scalar_subquery()
+    )
+    return select(func.min(of_model)).select_from(served).correlate(jobs).scalar_subquery()
+
+
+# Made once: to build such a statement takes ten times as long as to execute it.
+_NEXT_OF_ANY: Final = _next_shards(_lowest_free())
+_NEXT_OF_MODELS: Final = _next_shards(_lowest_free_of_models())
+_TAKE: Final = (
+    update(shards)
+    .where(
+        shards.c.job_id == bindparam("job"),
+        shards.c.ordinal == bindparam("shard"),
+        is_free,
+        shards.c.epoch == bindparam("seen"),
+    )
+    .values(worker=bindparam("by"), epoch=shards.c.epoch + 1)
+)
+_SERVE: Final = (
+    update(jobs).where(jobs.c.id == bindparam("job")).values(last_served_at=bindparam("now"))
+)
+_STOPPED: Final = (
+    select(jobs.c.id, jobs.c.status)
+    .join(shards, shards.c.job_id == jobs.c.id)
+    .where(
+        is_claimed,
+        shards.c.worker == bindparam("by"),
+        jobs.c.status != JobStatus.IN_PROGRESS.value,
+    )
+    .distinct()
+)
