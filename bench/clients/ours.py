@@ -6,10 +6,10 @@ from contextlib import closing
 from measured import ENDPOINT, Job, Spent, Stopwatch, main
 
 from overnight.dispatch.dispatcher import Dispatcher, DispatchOptions
-from overnight.dispatch.http1 import Target
 from overnight.dispatch.lane import LaneOptions
 from overnight.dispatch.segment import begin_segment
 from overnight.dispatch.shard import OpenShard, ShardOrder
+from overnight.dispatch.target import Target
 from overnight.dispatch.window import load_window
 from overnight.domain.request import LineRules
 from overnight.seams import Seams

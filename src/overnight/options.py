@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable
 
 from overnight.dispatch.dispatcher import DispatchOptions
-from overnight.dispatch.http1 import Target, Timeouts
+from overnight.dispatch.http1 import Timeouts
 from overnight.dispatch.lane import LaneOptions
+from overnight.dispatch.target import Target
 from overnight.settings import Settings, UpstreamSettings
 
 

@@ -12,6 +12,7 @@ import random
 import secrets
 import socket
 import ssl
+import stat
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +50,8 @@ class Chance(Protocol):
 class Connect(Protocol):
     """Opens a TCP (or TLS) connection; raises `OSError` when it can not.
 
-    `server_name` is whom the certificate must name, if that is not `host`.
+    `server_name` is whom the certificate must name, if that is not `host`. With a `socket_path`
+    it goes to that Unix socket, wherever `host` and `port` are.
     """
 
     async def __call__(
@@ -59,6 +61,7 @@ class Connect(Protocol):
         port: int,
         tls: ssl.SSLContext | None,
         server_name: str | None = None,
+        socket_path: str | None = None,
     ) -> None: ...
 
 
@@ -155,20 +158,34 @@ class SystemChance:
         return secrets.token_hex((digits + 1) // 2)[:digits]
 
 
-async def connect_tcp(
+async def connect_system(
     factory: Callable[[], asyncio.Protocol],
     host: str,
     port: int,
     tls: ssl.SSLContext | None,
     server_name: str | None = None,
+    socket_path: str | None = None,
 ) -> None:
     """`Connect` over the real network, without Nagle's delay."""
     loop = asyncio.get_running_loop()
+    if socket_path is not None:
+        await _connect_unix(factory, socket_path)
+        return
     name = server_name if tls else None
     transport, _ = await loop.create_connection(factory, host, port, ssl=tls, server_hostname=name)
     raw = transport.get_extra_info("socket")
     if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+async def _connect_unix(factory: Callable[[], asyncio.Protocol], path: str) -> None:
+    try:
+        await asyncio.get_running_loop().create_unix_connection(factory, path)
+    except ConnectionRefusedError:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            # Linux refuses, where others tell what it is.
+            raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK), path) from None
+        raise
 
 
 async def resolve_host(host: str, port: int) -> list[str]:
@@ -328,7 +345,7 @@ class Seams:
 
     clock: Clock = field(default_factory=SystemClock)
     chance: Chance = field(default_factory=SystemChance)
-    connect: Connect = connect_tcp
+    connect: Connect = connect_system
     disk: Disk = field(default_factory=SystemDisk)
     threads: Callable[[str], Threads] = OneThread
     """Makes the thread of the given name; each user has its own."""

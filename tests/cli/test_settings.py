@@ -12,6 +12,7 @@ from overnight.settings import (
     Settings,
     UpstreamSettings,
     checked_base_url,
+    checked_upstream_url,
     load,
 )
 
@@ -263,12 +264,23 @@ def test_no_fault_shows_a_secret() -> None:
         (f"http://{64 * 'a'}/v1", "can not be the name of a host"),
         ("http://a b/v1", "printable ASCII"),
         ("http://a/\x1b", "printable ASCII"),
+        ("/run/engine.sock", "write it like unix:/run/engine.sock"),
+        ("http://unix:/run/engine.sock", "is written like unix:/run/engine.sock"),
+        ("unix:engine.sock", "begins with a slash"),
+        ("unix:/run/my engine.sock", "printable ASCII"),
+        ("unix:/e.sock:/v1/embeddings", "the base it belongs to is unix:/e.sock:/v1"),
     ],
 )
 def test_urls_that_are_no_base(url: str, words: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
-        checked_base_url(url)
+        checked_upstream_url(url)
     assert words in str(caught.value)
+
+
+def test_only_upstreams_may_be_sockets() -> None:
+    (upstream,) = load({"upstream": ["unix:/run/engine.sock"]}).settings.upstreams
+    assert upstream.url == "unix:/run/engine.sock:/v1"
+    assert "no http(s) URL" in refusal({"public_url": "unix:/run/engine.sock"})
 
 
 @pytest.mark.parametrize("url", ["http://a", "https://a.example/v1", "http://[::1]:8000/x/v1"])

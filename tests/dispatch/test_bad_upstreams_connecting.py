@@ -17,19 +17,12 @@ import pytest
 
 import support
 from overnight.dispatch.dispatcher import Dispatcher, DispatchOptions
-from overnight.dispatch.http1 import (
-    Answer,
-    Connection,
-    Reply,
-    Stale,
-    Target,
-    Timeouts,
-    open_connection,
-)
+from overnight.dispatch.http1 import Answer, Connection, Reply, Stale, Timeouts, open_connection
 from overnight.dispatch.lane import LaneOptions
+from overnight.dispatch.target import Target
 from overnight.domain.request import Failure, FailureKind, OutcomeKind
 from overnight.options import fast_loop
-from overnight.seams import Seams, connect_tcp
+from overnight.seams import Seams, connect_system
 from support.memory_disk import MemoryDisk
 from support.scripted import Received, ScriptedUpstream, Steps, reply
 from support.shards import open_shard, written
@@ -77,7 +70,7 @@ async def ask(url: str, *, trusting: bool = True) -> Answer:
     if target.tls is not None and trusting:
         context = ssl.create_default_context(cafile=TLS / "authority.pem")
         target = msgspec.structs.replace(target, tls=context)
-    connection = await open_connection(target, connect_tcp, Timeouts(connect_seconds=10), 1_000)
+    connection = await open_connection(target, connect_system, Timeouts(connect_seconds=10), 1_000)
     if isinstance(connection, Failure):
         return connection
     try:
@@ -207,7 +200,7 @@ def test_a_connection_that_is_accepted_and_left_ends_with_its_time() -> None:
         with held:
             url = f"http://127.0.0.1:{held.getsockname()[1]}/v1"
             target = Target.parse(url)
-            connection = await open_connection(target, connect_tcp, Timeouts(), 1_000)
+            connection = await open_connection(target, connect_system, Timeouts(), 1_000)
             assert isinstance(connection, Connection)
             waiting = connection.send(target.post_head("/x") + b"2\r\n\r\n{}", 10)
             loop = asyncio.get_running_loop()

@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overnight.dispatch.dispatcher import Dispatcher, DispatchOptions
-from overnight.dispatch.http1 import Connection, Reply, Target, Timeouts, open_connection
+from overnight.dispatch.http1 import Connection, Reply, Timeouts, open_connection
 from overnight.dispatch.lane import LaneOptions
+from overnight.dispatch.target import Target
 from overnight.domain.request import Failure, FailureKind
 from overnight.domain.retry import RetryPolicy
-from overnight.seams import Seams, connect_tcp
+from overnight.seams import Seams, connect_system
 from support.bad_upstream import said
 from support.dispatch_world import World
 from support.fake_network import Drop, Raw, Respond, Sent
@@ -203,7 +204,7 @@ def test_what_comes_while_nothing_is_asked_is_nobodys(stray: bytes) -> None:
 
         async with asyncio.timeout(20), ScriptedUpstream(script) as upstream:
             target = Target.parse(upstream.base_url)
-            connection = await open_connection(target, connect_tcp, Timeouts(), 1_000)
+            connection = await open_connection(target, connect_system, Timeouts(), 1_000)
             assert isinstance(connection, Connection)
             assert isinstance(await ask(connection, target), Reply)
             while not connection.closed:  # noqa: ASYNC110  what is tested must not tell us
@@ -229,7 +230,7 @@ def test_a_server_that_answers_before_it_was_told_all_is_left() -> None:
         async with asyncio.timeout(20), server:
             port = server.sockets[0].getsockname()[1]
             target = Target.parse(f"http://127.0.0.1:{port}/v1")
-            connection = await open_connection(target, connect_tcp, Timeouts(), 1_000)
+            connection = await open_connection(target, connect_system, Timeouts(), 1_000)
             assert isinstance(connection, Connection)
             body = b"x" * 30_000_000
             answer = await connection.send(

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from overnight.dispatch.http1 import Target
 from overnight.dispatch.lane import LaneOptions
+from overnight.dispatch.target import Target
 from support.dispatch_world import SUCCESS, World, virtual
 from support.fake_network import Respond, Silence
 

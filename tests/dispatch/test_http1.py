@@ -2,12 +2,8 @@
 
 import pytest
 
-from overnight.dispatch.http1 import (
-    Connection,
-    Reply,
-    Stale,
-    Target,
-)
+from overnight.dispatch.http1 import Connection, Reply, Stale
+from overnight.dispatch.target import Target
 from overnight.domain.request import Failure, FailureKind
 from support.http_client import (
     BODY,

@@ -5,17 +5,10 @@ import ssl
 
 import pytest
 
-from overnight.dispatch.http1 import (
-    Answer,
-    Connection,
-    Reply,
-    Stale,
-    Target,
-    Timeouts,
-    open_connection,
-)
+from overnight.dispatch.http1 import Answer, Connection, Reply, Stale, Timeouts, open_connection
+from overnight.dispatch.target import Target
 from overnight.domain.request import Failure, FailureKind
-from overnight.seams import connect_tcp
+from overnight.seams import connect_system
 from support.http_client import (
     FORMS,
     REPLY_BYTES_MAX,
@@ -135,7 +128,7 @@ def test_ending_an_exchange_answers_it_at_once() -> None:
 async def failed_connect(url: str, tls: ssl.SSLContext | None = None) -> Failure:
     target = Target.parse(url)
     answer = await open_connection(
-        target, connect_tcp, Timeouts(connect_seconds=5), REPLY_BYTES_MAX
+        target, connect_system, Timeouts(connect_seconds=5), REPLY_BYTES_MAX
     )
     assert isinstance(answer, Failure)
     assert answer.kind is FailureKind.CONNECT
@@ -154,7 +147,9 @@ def test_a_connection_that_does_not_come_about_in_time() -> None:
     async def main() -> None:
         async with ScriptedUpstream([reply()], on_connect=[HANG]) as upstream:
             target = Target.parse(upstream.base_url.replace("http:", "https:"))
-            answer = await open_connection(target, connect_tcp, Timeouts(connect_seconds=0.05), 1)
+            answer = await open_connection(
+                target, connect_system, Timeouts(connect_seconds=0.05), 1
+            )
             assert isinstance(answer, Failure)
             assert answer.kind is FailureKind.CONNECT
             assert "within 0.05 s" in answer.detail

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from overnight.dispatch.dispatcher import Dispatcher, DispatchOptions
-from overnight.dispatch.http1 import Target
 from overnight.dispatch.lane import LaneOptions
+from overnight.dispatch.target import Target
 from overnight.domain.request import OutcomeKind
 from overnight.domain.retry import RetryPolicy
 from overnight.seams import Seams

@@ -4,9 +4,7 @@ import ssl
 
 import pytest
 
-from overnight.dispatch.http1 import (
-    Target,
-)
+from overnight.dispatch.target import Target
 from overnight.domain.errors import ConfigurationError
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from overnight.dispatch.dispatcher import DispatchOptions
-from overnight.dispatch.http1 import Target
 from overnight.dispatch.lane import LaneOptions
+from overnight.dispatch.target import Target
 from overnight.domain.errors import ConfigurationError, Corrupt
 from overnight.domain.request import LineRules
 from overnight.domain.retry import RetryPolicy

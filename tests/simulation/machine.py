@@ -21,8 +21,9 @@ import structlog
 from sqlalchemy import Connection
 
 from overnight.dispatch.dispatcher import DispatchOptions
-from overnight.dispatch.http1 import Target, Timeouts
+from overnight.dispatch.http1 import Timeouts
 from overnight.dispatch.lane import LaneOptions
+from overnight.dispatch.target import Target
 from overnight.domain import plan, webhook
 from overnight.domain.errors import NotFound
 from overnight.domain.job import TERMINAL, Job

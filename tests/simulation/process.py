@@ -178,9 +178,10 @@ class Process:
         port: int,
         tls: ssl.SSLContext | None,
         server_name: str | None = None,
+        socket_path: str | None = None,
     ) -> None:
         if not self.alive:
             raise Died
         receivers = self.machine.receivers
         network = receivers if receivers.is_one(host) else self.machine.network
-        await network.connect(factory, host, port, tls, server_name)
+        await network.connect(factory, host, port, tls, server_name, socket_path)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from overnight.dispatch.dispatcher import Dispatcher, DispatchOptions
-from overnight.dispatch.http1 import Target, Timeouts
+from overnight.dispatch.http1 import Timeouts
 from overnight.dispatch.lane import Lane, LaneOptions
 from overnight.dispatch.shard import OpenShard
+from overnight.dispatch.target import Target
 from overnight.domain.request import OutcomeKind
 from overnight.domain.retry import RetryPolicy
 from overnight.seams import Seams, Threads
@@ -59,9 +60,7 @@ class World:
         reply_bytes_max: int = 64 * 1024 * 1024,
     ) -> Lane:
         return self.dispatcher.add_lane(
-            LaneOptions(
-                Target.parse(f"http://{host}/v1"), slots, models, timeouts, reply_bytes_max
-            )
+            LaneOptions(Target.parse(f"http://{host}/v1"), slots, models, timeouts, reply_bytes_max)
         )
 
     def open(self, count: int, **order: Any) -> OpenShard:

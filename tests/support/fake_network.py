@@ -122,9 +122,10 @@ class FakeNetwork:
         port: int,
         tls: ssl.SSLContext | None,
         server_name: str | None = None,
+        socket_path: str | None = None,
     ) -> None:
         await asyncio.sleep(0)
-        upstream = self._upstreams[host]
+        upstream = self._upstreams[socket_path or host]
         if upstream.down:
             upstream.refused.append(asyncio.get_running_loop().time())
             raise ConnectionRefusedError(111, "refused")

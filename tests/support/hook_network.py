@@ -67,6 +67,7 @@ class HookNetwork:
         port: int,
         tls: ssl.SSLContext | None,
         server_name: str | None = None,
+        socket_path: str | None = None,
     ) -> None:
         await asyncio.sleep(0)
         self.connected.append(host)

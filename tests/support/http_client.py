@@ -4,15 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from overnight.dispatch.http1 import (
-    Answer,
-    Connection,
-    Stale,
-    Target,
-    Timeouts,
-    open_connection,
-)
-from overnight.seams import connect_tcp
+from overnight.dispatch.http1 import Answer, Connection, Stale, Timeouts, open_connection
+from overnight.dispatch.target import Target
+from overnight.seams import connect_system
 from support.scripted import (
     CLOSE,
     CONTINUE,
@@ -41,7 +35,7 @@ def message(url: str) -> bytes:
 
 async def connect(upstream: ScriptedUpstream, timeouts: Timeouts = PATIENT) -> Connection:
     target = Target.parse(upstream.base_url)
-    connection = await open_connection(target, connect_tcp, timeouts, REPLY_BYTES_MAX)
+    connection = await open_connection(target, connect_system, timeouts, REPLY_BYTES_MAX)
     assert isinstance(connection, Connection)
     return connection
 

@@ -16,7 +16,8 @@ UpstreamOption = Annotated[
     typer.Option(
         "--upstream",
         metavar="URL",
-        help="OpenAI-compatible base URL, such as http://127.0.0.1:8000/v1; may be repeated.",
+        help="OpenAI-compatible base URL, such as http://127.0.0.1:8000/v1, or"
+        " unix:/run/vllm.sock; may be repeated.",
     ),
 ]
 UpstreamKeyOption = Annotated[

@@ -1,13 +1,17 @@
 """A quick look at servers, with nothing but the standard library: are they up, what have they?"""
 
+import errno
 import http.client
 import json
+import socket
 import ssl
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from overnight.domain.unix_url import is_unix_url, parse_unix_url, socket_trouble
 from overnight.settings import UpstreamSettings
 
 TIMEOUT_SECONDS: Final = 2.0
@@ -88,12 +92,41 @@ def post(
 def _ask(
     method: str, url: str, body: bytes | None, headers: dict[str, str], timeout_seconds: float
 ) -> tuple[int, bytes]:
-    parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    with closing(kind(parts.hostname or "", parts.port, timeout=timeout_seconds)) as connection:
-        connection.request(method, parts.path or "/", body, headers)
+    connection, path = _connection(url, timeout_seconds)
+    with closing(connection):
+        connection.request(method, path or "/", body, headers)
         reply = connection.getresponse()
         return reply.status, reply.read(_BODY_BYTES_MAX)
+
+
+def _connection(url: str, timeout_seconds: float) -> tuple[http.client.HTTPConnection, str]:
+    """One that is not open yet, and what to ask for on it."""
+    if is_unix_url(url):
+        socket_path, path = parse_unix_url(url)
+        return _UnixConnection(socket_path, timeout_seconds), path
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return kind(parts.hostname or "", parts.port, timeout=timeout_seconds), parts.path
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, socket_path: str, timeout_seconds: float) -> None:
+        super().__init__("localhost", timeout=timeout_seconds)
+        self._socket_path = socket_path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        try:
+            self.sock.connect(self._socket_path)
+        except OSError as error:
+            number = error.errno
+            if number == errno.ECONNREFUSED and not Path(self._socket_path).is_socket():
+                # Linux refuses, where others tell what it is.
+                number = errno.ENOTSOCK
+            if trouble := socket_trouble(number):
+                raise OSError(number, trouble) from error
+            raise
 
 
 def model_names(body: bytes) -> tuple[str, ...] | None:

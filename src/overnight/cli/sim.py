@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,6 +57,10 @@ def sim(  # noqa: PLR0913, PLR0917  an option each
         int,
         typer.Option(min=0, max=65535, metavar="N", help="Port to listen on; 0 takes a free one."),
     ] = 8025,
+    uds: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Unix socket to listen on instead, as vLLM's --uds."),
+    ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A model to serve; may be repeated. [default: sim]"),
@@ -100,7 +106,10 @@ def sim(  # noqa: PLR0913, PLR0917  an option each
         faults=parse_faults(fault or ()),
         seed=seed,
     )
-    _serve(options, host, port, as_json=as_json)
+    if uds is None:
+        _serve(options, host, port, as_json=as_json)
+    else:
+        _serve_unix(options, uds.absolute(), as_json=as_json)
 
 
 def parse_latency(text: str) -> tuple[float, float]:
@@ -131,7 +140,9 @@ def _serve(options: "SimOptions", host: str, port: int, *, as_json: bool) -> Non
     from overnight.sim import serve
 
     def announce(bound: int) -> None:
-        _print_address(host, bound, options, as_json=as_json)
+        name = f"[{host}]" if ":" in host else host
+        place = {"port": bound, "base_url": f"http://{name}:{bound}/v1"}
+        _print_address(place, options, as_json=as_json)
 
     try:
         stats = serve(options, host, port, announce)
@@ -140,20 +151,40 @@ def _serve(options: "SimOptions", host: str, port: int, *, as_json: bool) -> Non
         number = error.errno or 0
         reason = os.strerror(number) if number > 0 else error.strerror
         raise ConfigurationError(f"can not listen on {host}:{port}: {reason}") from None
+    _print_summary(stats, as_json=as_json)
+
+
+def _serve_unix(options: "SimOptions", path: Path, *, as_json: bool) -> None:
+    from overnight.domain.unix_url import UnixUrl
+    from overnight.sim import serve_unix
+
+    if path.exists() and not path.is_socket():
+        raise ConfigurationError(f"can not listen on {path}: it is there, and no socket")
+    base_url = str(UnixUrl(str(path), "/v1"))
+
+    def announce() -> None:
+        place = {"uds": str(path), "base_url": base_url}
+        _print_address(place, options, as_json=as_json)
+
+    try:
+        stats = serve_unix(options, path, announce)
+    except OSError as error:
+        raise ConfigurationError(f"can not listen on {path}: {error.strerror or error}") from None
+    _print_summary(stats, as_json=as_json)
+
+
+def _print_summary(stats: "Stats", *, as_json: bool) -> None:
     if not as_json:
         begun = "\n" if sys.stdout.isatty() else ""  # The line that the terminal's ^C is on.
         print(f"{begun}{summary(stats)}", flush=True)
 
 
-def _print_address(host: str, port: int, options: "SimOptions", *, as_json: bool) -> None:
-    name = f"[{host}]" if ":" in host else host
-    base_url = f"http://{name}:{port}/v1"
+def _print_address(place: Mapping[str, object], options: "SimOptions", *, as_json: bool) -> None:
     if as_json:
-        line = {"port": port, "base_url": base_url, "models": options.models}
-        print(json.dumps(line), flush=True)
+        print(json.dumps({**place, "models": options.models}), flush=True)
         return
     models = ", ".join(options.models)
-    print(f"Simulated engine at {base_url} with {models}. Ctrl-C ends it.")
+    print(f"Simulated engine at {place['base_url']} with {models}. Ctrl-C ends it.")
     for label, said in description(options):
         print(f"  {label:8}  {said}")
     print(end="", flush=True)

@@ -14,14 +14,14 @@ import re
 import ssl
 from collections.abc import Callable
 from typing import Final, cast
-from urllib.parse import urlsplit
 
 import httptools
 import msgspec
 
 from overnight.dispatch.inflow import COUNTED_FROM_BYTES, Inflow
-from overnight.domain.errors import ConfigurationError
+from overnight.dispatch.target import Target
 from overnight.domain.request import Failure, FailureKind
+from overnight.domain.unix_url import socket_trouble
 from overnight.seams import Connect
 
 HEAD_BYTES_MAX: Final = 64 * 1024
@@ -37,79 +37,6 @@ class Timeouts(msgspec.Struct, frozen=True):
     """Between two pieces of one reply."""
     reply_seconds: float = 600.0
     """After `first_byte_seconds`, for all the rest of a reply, however steadily it drips."""
-
-
-class Target(msgspec.Struct, frozen=True):
-    """Where requests go: an upstream's base URL taken apart, and the headers that go along."""
-
-    url: str
-    host: str
-    port: int
-    path: str
-    authority: str
-    tls: ssl.SSLContext | None = None
-    api_key: str | None = None
-    """Sent as a bearer token."""
-    address: str | None = None
-    """Connected to in place of `host`, which is not resolved then."""
-
-    @classmethod
-    def parse(cls, url: str, api_key: str | None = None) -> "Target":
-        """Take `http://host:port/v1` apart; raises `ConfigurationError` for anything else."""
-        if not _is_plain(url):
-            raise ConfigurationError(
-                f"upstream {url!r} is not a URL: only printable ASCII without spaces can be one"
-            )
-        if api_key and not _is_plain(api_key):
-            raise ConfigurationError(
-                f"the API key of upstream {url!r} has characters that no HTTP header can carry"
-            )
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-            (parts.hostname or "").encode("idna")
-        except ValueError as error:
-            raise ConfigurationError(f"upstream {url!r} is not a URL: {error}") from error
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigurationError(
-                f"upstream {url!r} is not an HTTP URL;"
-                " expected something like http://127.0.0.1:8000/v1"
-            )
-        secure = parts.scheme == "https"
-        return cls(
-            url=url.rstrip("/"),
-            host=parts.hostname,
-            port=port or (443 if secure else 80),
-            path=parts.path.rstrip("/"),
-            authority=parts.netloc.rpartition("@")[2],
-            tls=ssl.create_default_context() if secure else None,
-            api_key=api_key or None,
-        )
-
-    def post_head(self, path: str) -> bytes:
-        """The head of a POST of JSON to `path` below the base, up to Content-Length's value."""
-        return self._head("POST", path) + b"Content-Type: application/json\r\nContent-Length: "
-
-    def get(self, path: str) -> bytes:
-        """A whole GET request for `path` below the base."""
-        return self._head("GET", path) + b"\r\n"
-
-    def _head(self, method: str, path: str) -> bytes:
-        lines = [
-            f"{method} {self.path}{path} HTTP/1.1",
-            f"Host: {self.authority}",
-            "User-Agent: overnight",
-            "Accept: application/json",
-            # Without this line a server may compress as it likes (RFC 9110 §12.5.3).
-            "Accept-Encoding: identity",
-        ]
-        if self.api_key:
-            lines.append(f"Authorization: Bearer {self.api_key}")
-        return "".join(line + "\r\n" for line in lines).encode("latin-1")
-
-
-def _is_plain(text: str) -> bool:
-    return text.isascii() and text.isprintable() and " " not in text
 
 
 class Reply(msgspec.Struct, gc=False):
@@ -417,7 +344,9 @@ async def open_connection(
     try:
         async with asyncio.timeout(timeouts.connect_seconds):
             host = target.address or target.host
-            await connect(lambda: connection, host, target.port, target.tls, target.host)
+            await connect(
+                lambda: connection, host, target.port, target.tls, target.host, target.socket_path
+            )
     except TimeoutError:
         return Failure(
             FailureKind.CONNECT,
@@ -430,5 +359,8 @@ async def open_connection(
     except ssl.SSLError as error:
         return Failure(FailureKind.CONNECT, f"fails TLS: {error.reason or error}")
     except OSError as error:
-        return Failure(FailureKind.CONNECT, f"can not be reached: {error.strerror or error}")
+        reason = f"can not be reached: {error.strerror or error}"
+        if target.socket_path is not None:
+            reason = socket_trouble(error.errno) or reason
+        return Failure(FailureKind.CONNECT, reason)
     return connection

@@ -13,18 +13,11 @@ import msgspec
 from overnight.dispatch.complaint import error_text
 from overnight.dispatch.feed import Feed
 from overnight.dispatch.health import Health
-from overnight.dispatch.http1 import (
-    Answer,
-    Connection,
-    Reply,
-    Stale,
-    Target,
-    Timeouts,
-    open_connection,
-)
+from overnight.dispatch.http1 import Answer, Connection, Reply, Stale, Timeouts, open_connection
 from overnight.dispatch.inflow import Inflow
 from overnight.dispatch.reply import judge, spellings, without
 from overnight.dispatch.shard import Request
+from overnight.dispatch.target import Target
 from overnight.domain.request import Failure, FailureKind, Outcome
 from overnight.seams import Connect
 

@@ -17,6 +17,7 @@ from overnight.settings.model import (
     TimeoutSettings,
     UpstreamSettings,
     checked_base_url,
+    checked_upstream_url,
 )
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "TimeoutSettings",
     "UpstreamSettings",
     "checked_base_url",
+    "checked_upstream_url",
     "load",
 ]

@@ -18,6 +18,7 @@ from pydantic import (
 from overnight.domain.dialect import Dialect
 from overnight.domain.request import LineRules
 from overnight.domain.retry import RetryPolicy
+from overnight.domain.unix_url import is_unix_url, parse_unix_url
 
 DEFAULT_PORT: Final = 8024
 
@@ -61,7 +62,8 @@ class _Frozen(BaseModel):
 
 class UpstreamSettings(_Frozen):
     url: str
-    """OpenAI-compatible base, such as `http://127.0.0.1:8000/v1`."""
+    """OpenAI-compatible base, such as `http://127.0.0.1:8000/v1`; or a Unix socket, as
+    `unix:/run/vllm.sock`, with another base than `/v1` as `unix:/run/vllm.sock:/base`."""
     api_key: Annotated[Secret, AfterValidator(_fit_for_header)] | None = None
     """Sent to this upstream as a bearer token."""
     max_in_flight: int = Field(default=128, ge=1, le=65_536)
@@ -74,7 +76,7 @@ class UpstreamSettings(_Frozen):
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: str) -> str:
-        return checked_base_url(url)
+        return checked_upstream_url(url)
 
 
 class LimitSettings(_Frozen):
@@ -253,6 +255,18 @@ class Assignment(_Frozen):
         return cls.model_validate_json(line)
 
 
+def checked_upstream_url(url: str) -> str:
+    """As `checked_base_url`; a Unix socket may be one too, and is written out with its base."""
+    url = url.strip()
+    if not is_unix_url(url):
+        return checked_base_url(url)
+    if not _is_plain(url):
+        raise ValueError("the path of a socket can only be printable ASCII without spaces")
+    parsed = parse_unix_url(url)
+    _refuse_endpoint(str(parsed), parsed.base)
+    return str(parsed)
+
+
 def checked_base_url(url: str) -> str:
     """The URL without its trailing slash; raises `ValueError` when it can not be a base."""
     url = url.strip().rstrip("/")
@@ -265,6 +279,8 @@ def checked_base_url(url: str) -> str:
         shown = url.rpartition("@")[2]
         is_bare = shown and ":/" not in shown and not shown.endswith(":")
         wanted = f"http://{shown}" if is_bare else "http://127.0.0.1:8000/v1"
+        if shown.startswith("/"):
+            wanted = f"unix:{shown}"
         raise ValueError(f"'{shown}' is no http(s) URL; write it like {wanted}")
     if parts.query or parts.fragment:
         base = url.partition("?")[0].partition("#")[0]
@@ -275,12 +291,18 @@ def checked_base_url(url: str) -> str:
         parts.hostname.encode("idna")
     except UnicodeError:
         raise ValueError(f"'{parts.hostname}' can not be the name of a host") from None
-    for endpoint in ("/chat/completions", "/completions", "/embeddings", "/models"):
-        if parts.path.endswith(endpoint):
-            base = url.removesuffix(endpoint)
-            raise ValueError(f"'{url}' is one endpoint; the base it belongs to is {base}")
+    _refuse_endpoint(url, parts.path)
+    if parts.netloc == "unix:":
+        raise ValueError(f"a Unix socket is written like unix:{parts.path}, without http://")
     _ = parts.port  # raises ValueError with a sentence of its own when it is no port
     return url
+
+
+def _refuse_endpoint(url: str, path: str) -> None:
+    for endpoint in ("/chat/completions", "/completions", "/embeddings", "/models"):
+        if path.endswith(endpoint):
+            base = url.removesuffix(endpoint)
+            raise ValueError(f"'{url}' is one endpoint; the base it belongs to is {base}")
 
 
 def _is_plain(text: str) -> bool:

@@ -8,6 +8,6 @@ what failed may succeed when it is sent again.
 from overnight.sim.engine import SimEngine, Stats
 from overnight.sim.faults import parse_faults
 from overnight.sim.options import SimOptions
-from overnight.sim.serve import serve
+from overnight.sim.serve import serve, serve_unix
 
-__all__ = ["SimEngine", "SimOptions", "Stats", "parse_faults", "serve"]
+__all__ = ["SimEngine", "SimOptions", "Stats", "parse_faults", "serve", "serve_unix"]

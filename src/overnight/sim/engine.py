@@ -83,14 +83,25 @@ class SimEngine:
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
         """Returns the port, which is a free one if 0 was asked for. Raises `OSError`."""
-        loop = asyncio.get_running_loop()
-        if self.options.is_batching:
-            self._timed = TimedBatch(_batch(self.options))
-        self._server = await loop.create_server(
+        self._begin()
+        self._server = await asyncio.get_running_loop().create_server(
             lambda: Connection(self), host, port, backlog=BACKLOG
         )
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
+
+    async def start_unix(self, path: str) -> None:
+        """Listen on a Unix socket instead, in the place of one that a dead process left there.
+        Raises `OSError`.
+        """
+        self._begin()
+        self._server = await asyncio.get_running_loop().create_unix_server(
+            lambda: Connection(self), path, backlog=BACKLOG
+        )
+
+    def _begin(self) -> None:
+        if self.options.is_batching:
+            self._timed = TimedBatch(_batch(self.options))
 
     async def stop(self) -> None:
         """Drops all connections, whatever they wait for."""

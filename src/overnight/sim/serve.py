@@ -3,7 +3,8 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from overnight.sim.engine import SimEngine, Stats
 from overnight.sim.options import SimOptions
@@ -14,16 +15,40 @@ def serve(options: SimOptions, host: str, port: int, announce: Callable[[int], N
 
     Returns what there was to do. Raises `OSError` when the address can not be had.
     """
+    engine = SimEngine(options)
+
+    async def start() -> None:
+        announce(await engine.start(host, port))
+
+    return _run(engine, start)
+
+
+def serve_unix(options: SimOptions, path: Path, announce: Callable[[], None]) -> Stats:
+    """As `serve`, on a Unix socket, which is gone afterwards."""
+    engine = SimEngine(options)
+
+    async def start() -> None:
+        await engine.start_unix(str(path))
+        announce()
+
+    try:
+        return _run(engine, start)
+    finally:
+        if path.is_socket():
+            path.unlink()
+
+
+def _run(engine: SimEngine, start: Callable[[], Awaitable[None]]) -> Stats:
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(SimEngine(options), host, port, announce))
+        return runner.run(_serve(engine, start))
 
 
-async def _serve(engine: SimEngine, host: str, port: int, announce: Callable[[int], None]) -> Stats:
+async def _serve(engine: SimEngine, start: Callable[[], Awaitable[None]]) -> Stats:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    announce(await engine.start(host, port))
+    await start()
     await stop.wait()
     stats = engine.stats()
     await engine.stop()

@@ -17,8 +17,9 @@ from urllib.parse import SplitResult
 from msgspec.structs import replace
 from standardwebhooks import Webhook as Signer
 
-from overnight.dispatch.http1 import Answer, Stale, Target, Timeouts, open_connection
+from overnight.dispatch.http1 import Answer, Stale, Timeouts, open_connection
 from overnight.dispatch.reply import retry_after_seconds
+from overnight.dispatch.target import Target
 from overnight.domain.address import is_public
 from overnight.domain.errors import InvalidRequest
 from overnight.domain.event import Event
