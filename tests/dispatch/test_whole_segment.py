@@ -1,12 +1,13 @@
 """A segment read at once says what it says read outcome by outcome."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from overnight.dispatch.segment import begin_segment, index_segment, segment_path
-from overnight.dispatch.whole_segment import read_whole
+from overnight.dispatch.whole_segment import find_whole, read_whole
 from overnight.domain.job import Counts
 from overnight.domain.request import OutcomeKind
 from support.memory_disk import MemoryDisk
@@ -38,15 +39,18 @@ def test_it_is_what_the_index_says(frames: Frames, torn_bytes: int) -> None:
     del data[len(data) - min(torn_bytes, len(data)) :]
     file = disk.open(segment_path(FOLDER, 0, 1))
 
-    index, whole = index_segment(file), read_whole(file)
+    index, whole, found = index_segment(file), read_whole(file), find_whole(file)
 
     kept = [each for end, frame in zip(_ends(frames), frames, strict=True) for each in frame
             if end <= index.size]  # fmt: skip
     numbers = [number for number, kind, _, _ in kept if kind <= F]
     if len(set(numbers)) < len(numbers):
-        assert whole is None
+        assert whole is found is None
         return
     assert whole is not None
+    assert found is not None
+    assert {number: file.read_at(*place) for number, place in found.lines.items()} == whole.lines
+    assert replace(found, lines=whole.lines) == whole
     assert whole.lines == {
         number: file.read_at(entry.offset, entry.line_bytes)
         for number, entry in index.outcomes.items()

@@ -18,7 +18,13 @@ from overnight.domain.plan import RECORD, SHARD_REQUESTS_MAX
 from overnight.domain.request import Failure, FailureKind, LineRules, Success
 from overnight.domain.result_line import Unsent
 from overnight.seams import Disk, ReadFile, SystemDisk
-from overnight.service.assembly import Assembled, Assembly, AssemblyInput, ShardResult
+from overnight.service.assembly import (
+    HELD_BYTES_MAX,
+    Assembled,
+    Assembly,
+    AssemblyInput,
+    ShardResult,
+)
 from overnight.service.validator import ValidatedPlan, Validation
 from support.memory_disk import MemoryDisk
 
@@ -79,7 +85,9 @@ class Job:
     def segment(self, ordinal: int = 0) -> Path:
         return segment_path(self.segments, ordinal, self.shards[ordinal].epoch)
 
-    def assemble(self, unsent: tuple[str, str] | None = None) -> "Results":
+    def assemble(
+        self, unsent: tuple[str, str] | None = None, held_bytes_max: int = HELD_BYTES_MAX
+    ) -> "Results":
         out, err = self.segments / "out", self.segments / "err"
         for path in (out, err):
             self.disk.remove(path)
@@ -92,7 +100,7 @@ class Job:
             source = AssemblyInput(
                 JOB_HEX, plan_file, input_file, self.segments, self.shards, unsent
             )
-            assembly = Assembly(source, self.disk, output, errors)
+            assembly = Assembly(source, self.disk, output, errors, held_bytes_max)
             steps = list(assembly.steps())
         assert steps == sorted(steps)
         return Results(assembly.result, _read(self.disk, out), _read(self.disk, err))
@@ -172,6 +180,17 @@ def test_several_shards_and_models_on_a_real_disk(tmp_path: Path) -> None:
     expected = range(1, count + 1)
     assert results.numbers == ([n for n in expected if n % 7], [n for n in expected if not n % 7])
     assert [line["response"]["body"] for line in results.output[:2]] == [{"line": 1}, {"line": 2}]
+
+
+@pytest.mark.parametrize("models", ["a", "abc"])
+@pytest.mark.parametrize("fates", [[SUCCEED], [SUCCEED, FAIL], [SUCCEED, FAIL, LEAVE]])
+def test_what_is_too_much_to_be_held_is_read_when_it_is_due(models: str, fates: list[str]) -> None:
+    job = Job(MemoryDisk(), Path("job"), list(models) * (1_500 // len(models)))
+    job.work(lambda number: fates[number % len(fates)])
+    held = job.assemble(Unsent.EXPIRED)
+    read = job.assemble(Unsent.EXPIRED, held_bytes_max=1_000)
+    assert read.raw == held.raw
+    assert read.result == held.result
 
 
 def test_assembling_twice_gives_the_same_bytes() -> None:

@@ -4,23 +4,34 @@ What a segment holds is read frame by frame and in columns, for a fraction of wh
 `segment.index_segment` costs. It is for segments without oddities, and knows when one has some.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import Generic, NamedTuple, TypeVar
 
 from xxhash import xxh3_64
 
-from overnight.dispatch.segment import ENTRY_FIELDS, read_frames
+from overnight.dispatch.segment import ENTRY_FIELDS, Frame, read_frames
 from overnight.domain.plan import signed64, uint32_fields
 from overnight.domain.request import OutcomeKind
 from overnight.seams import ReadFile
 
 
-@dataclass(slots=True)
-class WholeSegment:
-    """`lines` are by line number; tokens are those of the successes."""
+class Place(NamedTuple):
+    """Where a line lies in its segment."""
 
-    lines: dict[int, bytes] = field(default_factory=dict)
+    offset: int
+    line_bytes: int
+
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class WholeSegment(Generic[T]):
+    """`lines` are by line number, or where they lie; tokens are those of the successes."""
+
+    lines: dict[int, T] = field(default_factory=dict)
     failed: set[int] = field(default_factory=set)
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -29,12 +40,33 @@ class WholeSegment:
     digest: int = 0
 
 
-def read_whole(file: ReadFile) -> WholeSegment | None:
-    """None when a line has two outcomes, or a frame is not filled by its lines.
+def read_whole(file: ReadFile) -> WholeSegment[bytes] | None:
+    """The lines of a segment, which are then in memory, by line number.
 
-    What is torn at the end is left out. Raises `Corrupt` when the disk has lost some of it.
+    None when a line has two outcomes, or a frame is not filled by its lines. What is torn at the
+    end is left out. Raises `Corrupt` when the disk has lost some of it.
     """
-    whole, headers, outcomes = WholeSegment(), xxh3_64(), 0
+    return _read(file, _lines)
+
+
+def find_whole(file: ReadFile) -> WholeSegment[Place] | None:
+    """As `read_whole`, but no line is kept."""
+    return _read(file, _places)
+
+
+def _lines(_: Frame, payload: bytes, ends: Sequence[int], sizes: Iterable[int]) -> list[bytes]:
+    return [payload[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+
+
+def _places(frame: Frame, payload: bytes, ends: Sequence[int], sizes: Iterable[int]) -> list[Place]:
+    start = frame.end - len(payload)
+    return [Place(start + end - size, size) for end, size in zip(ends, sizes, strict=True)]
+
+
+def _read(
+    file: ReadFile, cut: Callable[[Frame, bytes, Sequence[int], Iterable[int]], list[T]]
+) -> WholeSegment[T] | None:
+    whole, headers, outcomes = WholeSegment[T](), xxh3_64(), 0
     for frame, payload in read_frames(file):
         headers.update(frame.header)
         whole.size = frame.end
@@ -42,10 +74,10 @@ def read_whole(file: ReadFile) -> WholeSegment | None:
         numbers, sizes, kinds, prompts, completions = (
             fields[column::ENTRY_FIELDS] for column in range(ENTRY_FIELDS)
         )
-        ends = list(accumulate(sizes, initial=len(frame.table)))
-        if ends[-1] != len(payload):
+        table_end, *ends = accumulate(sizes, initial=len(frame.table))
+        if (ends[-1] if ends else table_end) != len(payload):
             return None
-        lines = [payload[end - size : end] for end, size in zip(ends[1:], sizes, strict=True)]
+        lines = cut(frame, payload, ends, sizes)
         if any(kinds):
             rows = zip(numbers, lines, kinds, prompts, completions, strict=True)
             outcomes += _sort_out(whole, rows)
@@ -58,7 +90,7 @@ def read_whole(file: ReadFile) -> WholeSegment | None:
     return whole if outcomes == len(whole.lines) else None
 
 
-def _sort_out(whole: WholeSegment, rows: Iterable[tuple[int, bytes, int, int, int]]) -> int:
+def _sort_out(whole: WholeSegment[T], rows: Iterable[tuple[int, T, int, int, int]]) -> int:
     """Take a frame that holds more than successes; returns how many outcomes it has."""
     outcomes = 0
     for number, line, kind, prompt_tokens, completion_tokens in rows:

@@ -8,13 +8,14 @@ A shard whose requests all have their outcome, which is nearly every one, is rea
 other line by line.
 """
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -26,7 +27,7 @@ from overnight.dispatch.segment import (
     open_latest,
     segment_path,
 )
-from overnight.dispatch.whole_segment import WholeSegment, read_whole
+from overnight.dispatch.whole_segment import Place, WholeSegment, find_whole, read_whole
 from overnight.dispatch.window import read_line_numbers, read_records
 from overnight.domain.block_digests import BlockDigests
 from overnight.domain.errors import Corrupt
@@ -37,7 +38,10 @@ from overnight.domain.result_line import Unsent, line_prefix, unsent_line
 from overnight.seams import AppendFile, Disk, ReadFile
 from overnight.service.result_batches import LineBatch, Sink, merged
 
-_READ_WHOLE_BYTES_MAX: Final = 32 * 1024 * 1024
+HELD_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Of segments in memory, over all models; of larger ones the lines are read when they are due."""
+_READ_ONCE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Reading a larger one frame by frame costs hardly more, and holds its lines only once."""
 _STEP_LINES: Final = 1_000
 _STEP_BYTES: Final = 4 * 1024 * 1024
 """Whichever comes first ends a step."""
@@ -81,12 +85,19 @@ class Assembled:
 _Line = tuple[Entry, bytes]
 """An outcome and its result line."""
 
+T = TypeVar("T")
+
 
 class Assembly:
     """Writes successes to `output` and everything else to `errors`; syncs neither."""
 
     def __init__(
-        self, source: AssemblyInput, disk: Disk, output: AppendFile, errors: AppendFile
+        self,
+        source: AssemblyInput,
+        disk: Disk,
+        output: AppendFile,
+        errors: AppendFile,
+        held_bytes_max: int = HELD_BYTES_MAX,
     ) -> None:
         self.result = Assembled()
         self._source = source
@@ -94,7 +105,7 @@ class Assembly:
         self._prefix = line_prefix(source.job_hex)
         self._output = Sink(output.append)
         self._errors = Sink(errors.append)
-        self._read_whole_bytes_max = _READ_WHOLE_BYTES_MAX
+        self._held_bytes_max = held_bytes_max
         self._prompt_tokens = self._completion_tokens = self._retries = 0
 
     def steps(self) -> Iterator[int]:
@@ -125,43 +136,66 @@ class Assembly:
         by_model = sorted(self._source.shards, key=lambda s: (s.plan.model, s.plan.ordinal))
         models = [list(shards) for _, shards in groupby(by_model, attrgetter("plan.model"))]
         if models:
-            # A segment of each is in memory at a time.
-            self._read_whole_bytes_max //= len(models)
+            # One of each is held at a time.
+            self._held_bytes_max //= len(models)
         return merged([self._batches_of(shards) for shards in models])
 
     def _batches_of(self, shards: Sequence[ShardResult]) -> Iterator[LineBatch]:
         for shard in shards:
-            batch = self._whole_shard(shard)
-            if batch is None:
-                yield from self._in_batches(self._shard_lines(shard))
-            else:
-                yield from batch.in_parts(_STEP_BYTES)
+            file = self._open(shard)
+            with nullcontext() if file is None else closing(file):
+                whole = None if file is None else self._whole_shard(shard, file)
+                yield from whole or self._in_batches(self._shard_lines(shard, file))
 
-    def _whole_shard(self, shard: ShardResult) -> LineBatch | None:
+    def _whole_shard(self, shard: ShardResult, file: ReadFile) -> Iterator[LineBatch] | None:
         """All lines of a shard; None when one is missing, or anything else is odd."""
-        file = self._open(shard)
-        if file is None:
+        try:
+            numbers = read_line_numbers(self._source.plan_file, shard.plan)
+            if file.size() > self._held_bytes_max:
+                found = self._in_order(shard, numbers, find_whole(file))
+                return found and self._lines_at(file, *found)
+            whole = self._in_order(
+                shard, numbers, read_whole(_read_once(file, _READ_ONCE_BYTES_MAX))
+            )
+            return whole and LineBatch(*whole).in_parts(_STEP_BYTES)
+        except Corrupt:
             return None
-        with closing(file):
-            try:
-                if file.size() > self._read_whole_bytes_max:
-                    return None
-                whole = read_whole(_read_once(file))
-                numbers = read_line_numbers(self._source.plan_file, shard.plan)
-            except Corrupt:
-                return None
+
+    def _in_order(
+        self, shard: ShardResult, numbers: Sequence[int], whole: WholeSegment[T] | None
+    ) -> tuple[Sequence[int], list[T], set[int]] | None:
+        """What `whole` has of each number, if that is all; then its tokens count."""
         if whole is None or _is_damaged(shard, whole):
             return None
-        found = list(map(whole.lines.get, numbers))
-        lines = [line for line in found if line is not None]
-        if not len(lines) == len(numbers) == len(whole.lines):
+        found = [one for one in map(whole.lines.get, numbers) if one is not None]
+        if not len(found) == len(numbers) == len(whole.lines):
             return None
         self._prompt_tokens += whole.prompt_tokens
         self._completion_tokens += whole.completion_tokens
         self._retries += whole.retries
-        return LineBatch(numbers, lines, whole.failed)
+        return numbers, found, whole.failed
+
+    def _lines_at(
+        self, file: ReadFile, numbers: Sequence[int], places: list[Place], failed: set[int]
+    ) -> Iterator[LineBatch]:
+        # Of many models each has as much waiting: twelve bytes a line rather than two hundred.
+        offsets = array("Q", [place.offset for place in places])
+        sizes = array("I", [place.line_bytes for place in places])
+        places.clear()
+        bytes_max = min(_STEP_BYTES, self._held_bytes_max)
+        start = 0
+        while start < len(numbers):
+            stop, batch_bytes = start, 0
+            while stop < len(numbers) and batch_bytes < bytes_max:
+                batch_bytes += sizes[stop]
+                stop += 1
+            part = slice(start, stop)
+            lines = list(map(file.read_at, offsets[part], sizes[part]))
+            yield LineBatch(numbers[part], lines, failed)
+            start = stop
 
     def _in_batches(self, lines: Iterator[_Line]) -> Iterator[LineBatch]:
+        bytes_max = min(_STEP_BYTES, self._held_bytes_max)
         numbers: list[int] = []
         batch, batch_bytes = LineBatch(numbers, [], set()), 0
         for entry, line in lines:
@@ -173,34 +207,29 @@ class Assembly:
                 self._completion_tokens += entry.completion_tokens
             else:
                 batch.failed.add(entry.line_number)
-            if len(numbers) == _STEP_LINES or batch_bytes > _STEP_BYTES:
+            if len(numbers) == _STEP_LINES or batch_bytes > bytes_max:
                 yield batch
                 numbers = []
                 batch, batch_bytes = LineBatch(numbers, [], set()), 0
         if numbers:
             yield batch
 
-    def _shard_lines(self, shard: ShardResult) -> Iterator[_Line]:
-        file = self._open(shard)
+    def _shard_lines(self, shard: ShardResult, file: ReadFile | None) -> Iterator[_Line]:
+        segment = None if file is None else _read_once(file, self._held_bytes_max)
+        index, damaged = self._index(segment, shard)
+        self._retries += index.retries
         try:
-            segment = None if file is None else _read_once(file)
-            index, damaged = self._index(segment, shard)
-            self._retries += index.retries
-            try:
-                records = read_records(self._source.plan_file, shard.plan)
-            except Corrupt as error:
-                yield from self._without_plan(shard, segment, index, str(error))
-                return
-            read = _reader(segment)
-            for record in records:
-                entry = index.outcomes.get(record.line_number)
-                if entry is None:
-                    yield self._missing(record, damaged)
-                else:
-                    yield entry, read(entry)
-        finally:
-            if file is not None:
-                file.close()
+            records = read_records(self._source.plan_file, shard.plan)
+        except Corrupt as error:
+            yield from self._without_plan(shard, segment, index, str(error))
+            return
+        read = _reader(segment)
+        for record in records:
+            entry = index.outcomes.get(record.line_number)
+            if entry is None:
+                yield self._missing(record, damaged)
+            else:
+                yield entry, read(entry)
 
     def _open(self, shard: ShardResult) -> ReadFile | None:
         folder, ordinal = self._source.segments, shard.plan.ordinal
@@ -268,7 +297,7 @@ class Assembly:
             yield entry, read(entry)
 
 
-def _is_damaged(shard: ShardResult, found: SegmentIndex | WholeSegment) -> bool:
+def _is_damaged(shard: ShardResult, found: SegmentIndex | WholeSegment[T]) -> bool:
     """Has it lost something that was there when the shard was settled?"""
     return shard.settled and (found.size, found.digest) != (shard.size, shard.digest)
 
@@ -289,10 +318,10 @@ class _InMemory:
         pass
 
 
-def _read_once(segment: ReadFile) -> ReadFile:
+def _read_once(segment: ReadFile, bytes_max: int) -> ReadFile:
     """All of it in memory, unless it is large, or not all of it can be read."""
     size = segment.size()
-    if size > _READ_WHOLE_BYTES_MAX:
+    if size > bytes_max:
         return segment
     try:
         return _InMemory(segment.read_at(0, size))
