@@ -43,8 +43,9 @@ _HOW_SETTINGS_ARE_FOUND: Final = (
 _HOW_UPSTREAMS_ARE_NAMED: Final = (
     "One table for each server. `--upstream URL` on the command line, or"
     f" `{ENVIRONMENT_PREFIX}UPSTREAM`, is short for one with nothing but a `url`;"
-    f" `--upstream-api-key` and `--max-in-flight` (`{ENVIRONMENT_PREFIX}UPSTREAM_API_KEY`,"
-    f" `{ENVIRONMENT_PREFIX}MAX_IN_FLIGHT`) are for all of them."
+    " `--upstream-api-key`, `--max-in-flight` and `--lanes`"
+    f" (`{ENVIRONMENT_PREFIX}UPSTREAM_API_KEY`, `{ENVIRONMENT_PREFIX}MAX_IN_FLIGHT`,"
+    f" `{ENVIRONMENT_PREFIX}LANES`) are for all of them."
 )
 
 _EXAMPLE: Final = """\

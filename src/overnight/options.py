@@ -11,12 +11,13 @@ from overnight.settings import Settings, UpstreamSettings
 
 
 def lane_options(upstream: UpstreamSettings, settings: Settings) -> LaneOptions:
-    """The options of one lane to an upstream, with its share of the limits."""
+    """What may be sent to an upstream, and how; a lane of several takes its share of it."""
     key = upstream.api_key.get_secret_value() if upstream.api_key else None
     timeouts = settings.timeouts
     return LaneOptions(
         target=Target.parse(upstream.url, key),
-        max_in_flight=max(1, upstream.max_in_flight // upstream.lanes),
+        max_in_flight=upstream.max_in_flight,
+        lanes=upstream.lanes,
         models=frozenset(upstream.models) or None,
         timeouts=Timeouts(
             timeouts.connect_seconds,

@@ -277,6 +277,11 @@ def test_urls_that_are_no_base(url: str, words: str) -> None:
     assert words in str(caught.value)
 
 
+def test_each_lane_has_a_request_at_least() -> None:
+    words = refusal({"upstreams": [{"url": "http://a", "max_in_flight": 3, "lanes": 4}]})
+    assert "its 4 lanes can not share max_in_flight = 3" in words
+
+
 def test_only_upstreams_may_be_sockets() -> None:
     (upstream,) = load({"upstream": ["unix:/run/engine.sock"]}).settings.upstreams
     assert upstream.url == "unix:/run/engine.sock:/v1"

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from overnight.dispatch.lane import LaneOptions
 from overnight.dispatch.segment import index_segment, open_latest
+from overnight.dispatch.target import Target
 from overnight.domain.errors import LeaseLost
 from overnight.domain.job import JobEvent, JobStatus
 from overnight.service.worker import FRUITLESS_TAKEOVERS_MAX, UNSENDABLE_SECONDS
@@ -468,6 +470,33 @@ def test_lanes_are_shared_with_a_worker_that_comes_later(tmp_path: Path) -> None
         # Nothing was sent twice, for no lane was taken from under a request.
         assert len(world.gpu.numbers) + len(other.numbers) == 3_500
         assert max(world.gpu.in_flight_max, other.in_flight_max) == 4
+
+    in_world(tmp_path, test)
+
+
+def test_workers_share_an_upstream_by_lanes(tmp_path: Path) -> None:
+    async def test(world: ServiceWorld) -> None:
+        shared = {URL: LaneOptions(Target.parse(URL), 5, lanes=2)}
+        await world.configure(LaneSpec(URL, 0), LaneSpec(URL, 1))
+        job_id = await world.accept(2_500)
+        async with running(world.worker("w1", upstreams=shared)):
+            await asyncio.sleep(2)
+            assert world.gpu.in_flight == 5
+            async with running(world.worker("w2", upstreams=shared)) as second:
+                await asyncio.sleep(5)
+                rows = await world.database.read(lanes.all)
+                assert {row.worker for row in rows} == {"w1", "w2"}
+                assert world.gpu.in_flight == 5
+                await second.kill()
+            await reclaim(world, "w2")
+            await asyncio.sleep(5)
+            # The second lane, of two requests, is used with one for a minute.
+            assert world.gpu.in_flight == 4
+            await world.until(job_id, FINALIZING)
+        assert world.gpu.in_flight_max == 5
+        assert set(world.gpu.numbers) == set(range(1, 2_501))
+        # Again: what was in flight on two slots, and what they had just ended.
+        assert len(world.gpu.numbers) <= 2_504
 
     in_world(tmp_path, test)
 

@@ -27,6 +27,10 @@ HostOption = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="Address to listen on [default: 127.0.0.1]"),
 ]
+LanesOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Workers that may share an upstream [default: 1]"),
+]
 PortOption = Annotated[
     int | None,
     typer.Option(metavar="N", help="Port to listen on; 0 takes a free one [default: 8024]"),
@@ -41,6 +45,7 @@ def serve(  # noqa: PLR0913  one per flag
     upstream: UpstreamOption = None,
     upstream_api_key: UpstreamKeyOption = None,
     max_in_flight: MaxInFlightOption = None,
+    lanes: LanesOption = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Dispatching processes [default: 1]")
     ] = None,
@@ -71,6 +76,7 @@ def serve(  # noqa: PLR0913  one per flag
         "upstream": upstream,
         "upstream_api_key": upstream_api_key,
         "max_in_flight": max_in_flight,
+        "lanes": lanes,
         "workers": workers,
         "api_key": api_key,
         "allow_open": allow_open,

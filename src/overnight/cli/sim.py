@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from overnight.sim import SimOptions, Stats
 
 
+UdsOption = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="Unix socket to listen on instead, as vLLM's --uds."),
+]
 LatencyOption = Annotated[
     str, typer.Option(metavar="LO[-HI]", help="Time an attempt takes, uniform in between.")
 ]
@@ -57,10 +61,7 @@ def sim(  # noqa: PLR0913, PLR0917  an option each
         int,
         typer.Option(min=0, max=65535, metavar="N", help="Port to listen on; 0 takes a free one."),
     ] = 8025,
-    uds: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="Unix socket to listen on instead, as vLLM's --uds."),
-    ] = None,
+    uds: UdsOption = None,
     model: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A model to serve; may be repeated. [default: sim]"),

@@ -72,7 +72,17 @@ def notice(settings: Settings, views: Sequence[UpstreamView], *, needs_key: bool
         "",
         "Upstreams:",
         *(f"  {view.url:{width}}  {view}" for view in views),
+        *_idle_workers(settings),
         "",
         "Ctrl-C stops it; the next start goes on where it was.",
     ]
     return "\n".join(lines)
+
+
+def _idle_workers(settings: Settings) -> list[str]:
+    """What is worth knowing when there are more workers than can send."""
+    lanes = sum(upstream.lanes for upstream in settings.upstreams)
+    if settings.workers <= lanes:
+        return []
+    told = f"Of {settings.workers} workers only {lanes} can send, the others stand by:"
+    return ["", f"{told} give --lanes to share an upstream."]

@@ -35,6 +35,15 @@ class LaneOptions(msgspec.Struct, frozen=True):
     """Configured models; None: ask the upstream for its list."""
     timeouts: Timeouts = Timeouts()
     reply_bytes_max: int = 64 * 1024 * 1024
+    lanes: int = 1
+    """Into how many the right to send to this upstream is divided."""
+
+    def of_lane(self, number: int) -> "LaneOptions":
+        """Those of one of its lanes, numbered from 0: what all may have in flight together is
+        never more than the whole.
+        """
+        share, rest = divmod(self.max_in_flight, self.lanes)
+        return msgspec.structs.replace(self, max_in_flight=share + (number < rest), lanes=1)
 
 
 class _Model(msgspec.Struct):

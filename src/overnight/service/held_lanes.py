@@ -66,7 +66,7 @@ class HeldLanes:
 
     def add(self, claim: LaneClaim, now: float) -> None:
         """Begin to send on a lane, gently when its last owner died."""
-        options = self._upstreams[claim.url]
+        options = self._upstreams[claim.url].of_lane(claim.number)
         slots = max(1, options.max_in_flight // 2) if claim.taken_over else options.max_in_flight
         lane = self._dispatcher.add_lane(options, slots)
         cautious_until = now + CAUTIOUS_SECONDS if claim.taken_over else None

@@ -55,7 +55,7 @@ _log = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
     upstreams: Mapping[str, LaneOptions]
-    """By URL; limits are those of one lane."""
+    """By URL; limits are those of all its lanes together."""
     dispatch: DispatchOptions
     lease_seconds: float = 15.0
     cancel_grace_seconds: float = 30.0

@@ -31,11 +31,16 @@ class _Environment(Settings, BaseSettings):
     upstream: str | None = None
     upstream_api_key: str | None = None
     max_in_flight: int | None = None
+    lanes: int | None = None
     api_key: str | None = None
 
 
-_SHORT_FORMS: Final = frozenset({"upstream", "upstream_api_key", "max_in_flight", "api_key"})
-_FOR_ALL_UPSTREAMS: Final = {"upstream_api_key": "api_key", "max_in_flight": "max_in_flight"}
+_FOR_ALL_UPSTREAMS: Final = {
+    "upstream_api_key": "api_key",
+    "max_in_flight": "max_in_flight",
+    "lanes": "lanes",
+}
+_SHORT_FORMS: Final = frozenset({"upstream", "api_key", *_FOR_ALL_UPSTREAMS})
 _NOT_SETTINGS: Final = frozenset({"base_url", "debug"})
 """Environment names of ours that are read by single commands."""
 
@@ -65,8 +70,9 @@ def load(flags: Mapping[str, object], config: Path | None = None) -> Loaded:
     """Merge flags, environment and TOML file; `None` among the flags means not given.
 
     Flags are settings by name, or the short forms `upstream` and `api_key` (one or several),
-    `upstream_api_key` and `max_in_flight` (for all upstreams that the same or a lower layer
-    names). Raises `ConfigurationError` that says which name is wrong, where and what is right.
+    `upstream_api_key`, `max_in_flight` and `lanes` (for all upstreams that the same or a lower
+    layer names). Raises `ConfigurationError` that says which name is wrong, where and what is
+    right.
     """
     file = _read_file(config)
     given = {name: value for name, value in flags.items() if value is not None and value != []}

@@ -1,7 +1,7 @@
 """The settings: names, types, limits, defaults, and what each means (its docstring)."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -13,6 +13,7 @@ from pydantic import (
     SecretStr,
     SerializationInfo,
     field_validator,
+    model_validator,
 )
 
 from overnight.domain.dialect import Dialect
@@ -71,12 +72,22 @@ class UpstreamSettings(_Frozen):
     models: tuple[str, ...] = ()
     """Serve only these; empty: all it lists at `{url}/models`, or any when it lists none."""
     lanes: int = Field(default=1, ge=1, le=64)
-    """Workers that may share it; its limits are split among them."""
+    """Workers that may share it, for an engine too fast for one. Each sends its part of
+    `max_in_flight` and lends none of it, so a job of one shard (1,000 requests) uses one part."""
 
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: str) -> str:
         return checked_upstream_url(url)
+
+    @model_validator(mode="after")
+    def _check_lanes(self) -> Self:
+        if self.lanes > self.max_in_flight:
+            raise ValueError(
+                f"its {self.lanes} lanes can not share max_in_flight = {self.max_in_flight};"
+                " each needs one request at least"
+            )
+        return self
 
 
 class LimitSettings(_Frozen):
