@@ -9,7 +9,7 @@ from xxhash import xxh3_64_intdigest
 IdDigest = Callable[[bytes], int]
 """64 bits of a `custom_id`: equal for equal ids, and almost never for others."""
 
-_BUCKETS: Final = 256
+BUCKETS: Final = 256
 
 
 class IdDigests:
@@ -20,7 +20,7 @@ class IdDigests:
 
     def __init__(self, digest: IdDigest = xxh3_64_intdigest) -> None:
         self.digest: Final = digest
-        self._buckets = [array("Q") for _ in range(_BUCKETS)]
+        self._buckets = [array("Q") for _ in range(BUCKETS)]
 
     def add(self, custom_ids: Iterable[bytes]) -> None:
         buckets = self._buckets

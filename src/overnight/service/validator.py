@@ -15,7 +15,7 @@ from overnight.domain.line import AlikeLines, CheckedLine, LineChecker
 from overnight.domain.plan import RECORD, CutShard, ShardCutter, ShardPlan
 from overnight.domain.request import FAULTS_MAX, MODEL_CHARACTERS_MAX, Fault, LineRules
 from overnight.seams import AppendFile, ReadFile
-from overnight.service.duplicates import IdDigest, IdDigests
+from overnight.service.duplicates import BUCKETS, IdDigest, IdDigests
 from overnight.service.line_reader import BLOCK_BYTES, LineBatch, LineReader
 
 MODELS_MAX: Final = 1_000
@@ -24,6 +24,7 @@ MODELS_MAX: Final = 1_000
 LINES_MAX: Final = 2**32 - 1
 """What a plan record can count."""
 
+_IDS_PER_STEP: Final = 20_000
 _SUSPECTS_MAX: Final = 4 * FAULTS_MAX
 """Digests to look at again: enough to fill a report several times."""
 
@@ -264,11 +265,13 @@ class Validation:
 
     def _find_duplicates(self) -> Iterator[ValidationProgress]:
         suspects: set[int] = set()
-        for repeated in self._ids.repeated():
+        buckets_per_step = 1 + _IDS_PER_STEP * BUCKETS // max(1, self._lines)
+        for number, repeated in enumerate(self._ids.repeated(), 1):
             suspects |= repeated
             if len(suspects) > _SUSPECTS_MAX:
                 break
-            yield ValidationProgress(self._size, self._size, self._lines)
+            if number % buckets_per_step == 0:
+                yield ValidationProgress(self._size, self._size, self._lines)
         if suspects:
             yield from self._compare_ids(suspects)
 
