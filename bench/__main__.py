@@ -15,7 +15,17 @@ from bench import report
 from bench.figures import Figure, text_table
 from bench.scale import FULL, QUICK, Scale
 
-BENCHES = ("dispatch", "files", "rates", "uploads", "validation", "assembly", "memory")
+BENCHES = (
+    "dispatch",
+    "files",
+    "rates",
+    "uploads",
+    "validation",
+    "assembly",
+    "memory",
+    "workers",
+    "latency",
+)
 
 
 def measured(names: list[str], scale: Scale) -> Iterator[Figure]:
