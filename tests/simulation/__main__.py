@@ -7,6 +7,7 @@ python -m tests.simulation --seconds 600           fresh ones for ten minutes
 
 import argparse
 import random
+import shlex
 import sys
 from collections.abc import Iterator
 from itertools import count
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from simulation.machine import Report, simulate
 from simulation.tally import Tally
+from simulation.weather import KINDS
 
 
 def main() -> int:
@@ -30,10 +32,19 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="run fresh ones for so long")
     parser.add_argument("--trace", action="store_true", help="print all that happens")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    parser.add_argument(
+        "--with",
+        dest="insisted",
+        action="append",
+        default=[],
+        choices=sorted({*KINDS}),
+        metavar="KIND",
+        help="let this kind of trouble be in all worlds: " + ", ".join(sorted({*KINDS})),
+    )
     given = parser.parse_args()
     tally = Tally()
     for seed in _seeds(given):
-        report = simulate(seed, print if given.trace else None)
+        report = simulate(seed, print if given.trace else None, given.insisted)
         tally.add(report)
         tally.show()
         if given.seed is not None and not given.json:
@@ -51,12 +62,13 @@ def main() -> int:
 
 def failure(report: Report) -> str:
     """What was broken, and the command that breaks it again."""
+    insisted = "".join(f" --with {shlex.quote(kind)}" for kind in report.insisted)
     return "\n".join(
         [
             *(f"  {line}" for line in report.trace),
             f"seed {report.seed} breaks {len(report.violations)} rules:",
             *(f"  {line}" for line in report.violations[:10]),
-            f"again: .venv/bin/python -m tests.simulation --seed {report.seed} --trace",
+            f"again: .venv/bin/python -m tests.simulation --seed {report.seed} --trace{insisted}",
         ]
     )
 

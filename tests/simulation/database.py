@@ -72,7 +72,7 @@ class ProcessDatabase(Database):
     async def write(self, work: Callable[[Connection], T]) -> T:
         await self._admission()
         history, process = self._machine.history, self._process
-        await process.freeze_at_write()
+        process.freeze_at_write()
         return await super().write(lambda tx: history.watch(process, tx, work))
 
     async def changed(self) -> bool:

@@ -43,7 +43,7 @@ class Front:
         self._process = process
         self._machine = process.machine
         self._database = database
-        parts = (database, self._machine.blobs, process.seams, _FILES)
+        parts = (database, process.blobs, process.seams, _FILES)
         self.files = Files(*parts)
         self.parts = PartUploads(*parts)
         courier = Courier(process.seams, self._machine.clerk_options.deliverer.courier)
@@ -53,7 +53,7 @@ class Front:
 
     def jobs(self, window_seconds: float) -> Jobs:
         options = JobsOptions(window_seconds=window_seconds)
-        return Jobs(self._database, self._machine.blobs, self._process.seams, options)
+        return Jobs(self._database, self._process.blobs, self._process.seams, options)
 
     async def run(self, stop: asyncio.Event) -> None:
         with suppress(Unavailable):

@@ -33,7 +33,11 @@ _BY_CLERK: Final = frozenset(
     for (source, event), target in TRANSITIONS.items()
     if event.value in ("accepted", "rejected", "published", "salvaged")
 )
+_HAVE_DEADLINE: Final = frozenset({JobStatus.VALIDATING, JobStatus.IN_PROGRESS})
 _LATE_SECONDS: Final = 3.0
+_OVERDUE_SECONDS: Final = 30.0
+"""By then a job has ended: three for those under way, a lease for who holds its shards and is
+frozen, ten for a disk that has refused, and the time to write its files."""
 
 
 class JobRow(NamedTuple):
@@ -46,6 +50,7 @@ class JobRow(NamedTuple):
     output: str | None
     errors: str | None
     input: str
+    deadline: float
 
     @property
     def lasting(self) -> tuple[object, ...]:
@@ -85,7 +90,7 @@ class Rows:
         ask = tx.connection.driver_connection.execute  # type: ignore[union-attr]
         jobs = ask(
             "SELECT id, status, clerk, clerk_epoch, total, succeeded, failed, output_file_id,"
-            " error_file_id, input_file_id FROM jobs ORDER BY id"
+            " error_file_id, input_file_id, deadline FROM jobs ORDER BY id"
         )
         shards = ask(
             "SELECT job_id, ordinal, worker, epoch, requests, first_record, segment_epoch,"
@@ -153,6 +158,8 @@ class History:
         late = self.machine.wall() - order.deadline
         if late > _LATE_SECONDS and self.machine.calm_for(_LATE_SECONDS):
             self.broke(f"{process} sends {sent.number} {late:.1f} s after its job's deadline")
+        if sent.body not in order.parcel.data:
+            self.broke(f"{process} sends {sent.number} with other bytes than were asked for")
 
     def replied(self, number: int, reply: Reply) -> None:
         digest = xxh3_64_hexdigest(reply.body)
@@ -198,12 +205,26 @@ class History:
         if process.alive and not process.is_frozen and process.leased_until and over > 0.5:
             self.broke(f"{process} lives {over:.1f} s longer than its lease")
 
+    def keeps_time(self) -> None:
+        """Looked at now and then: jobs whose deadline has passed have to end."""
+        for job_id, row in self.latest.jobs.items():
+            late = self.machine.wall() - row.deadline
+            has_begun_to_end = row.status not in _HAVE_DEADLINE
+            allowed = _OVERDUE_SECONDS if has_begun_to_end else _LATE_SECONDS
+            if late > allowed and row.status not in TERMINAL and self.machine.well_for(allowed):
+                self.broke(f"{job_id} is {row.status.value} {late:.1f} s after its deadline")
+
     # Committing
 
     def rows_lost(self, engine: Engine) -> None:
         """A power loss has taken commits back."""
+        before = self.latest
         with engine.begin() as tx:
             self.latest = Rows.read(tx)
+        for job_id, old in before.jobs.items():
+            new = self.latest.jobs.get(job_id)
+            if old.status in TERMINAL and (new is None or new.lasting != old.lasting):
+                self.broke(f"{job_id} had ended as {old} and is after a power loss {new}")
 
     def watch(self, process: Process, tx: Connection, work: Callable[[Connection], T]) -> T:
         """Run a transaction of `process` and hold what it did against the rules."""

@@ -42,7 +42,7 @@ from simulation.database import Commits, ProcessDatabase, empty_database
 from simulation.front import Front
 from simulation.history import History
 from simulation.place import Place
-from simulation.process import EPOCH, Process
+from simulation.process import DATA, EPOCH, Process
 from simulation.receivers import Receivers
 from simulation.upstream import ScriptedUpstream
 from simulation.users import User, leave
@@ -64,6 +64,8 @@ TIDY_AFTER_SECONDS: Final = 48 * 3_600.0
 @dataclass(frozen=True, slots=True)
 class Report:
     seed: int
+    insisted: Sequence[str]
+    """Kinds of trouble that were to be among those drawn."""
     violations: Sequence[str]
     digest: str
     """Of all that happened, in its order."""
@@ -102,13 +104,16 @@ class Network(FakeNetwork):
 
 
 class Machine:
-    def __init__(self, seed: int, show: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, seed: int, show: Callable[[str], None] | None, insisted: Sequence[str]
+    ) -> None:
         self.seed = seed
+        self.insisted = insisted
         self.chance = random.Random(seed)
         self.loop = asyncio.get_running_loop()
         self.disk = MemoryDisk()
         self.network = Network()
-        self.blobs = Blobs(Path("data"), self.disk)
+        self.blobs = Blobs(DATA, self.disk)
         self.engine = empty_database()
         self.commits = Commits(self.engine)
         self.history = History(self)
@@ -131,8 +136,10 @@ class Machine:
         self.places = [Place(self, "api", 0)]
         self.places += [Place(self, "clerk", n) for n in range(self.chance.choice([1, 2]))]
         self.places += [Place(self, "worker", n) for n in range(self.chance.randint(1, 3))]
-        self.weather = Weather(self, self.chance)
+        self.weather = Weather(self, self.chance, insisted)
         self.deaths = 0
+        self.ended_at = 0.0
+        """When all jobs had ended, or patience."""
         self.left: set[Path] = set()
         """Files there were when all was done, before the last power loss."""
         self._calm_since = 0.0
@@ -190,6 +197,12 @@ class Machine:
         busy = self.database_busy or self.database_stalled or self.disk.full or self.disk_is_slow
         return not busy and self.loop.time() - self._calm_since > seconds
 
+    def well_for(self, seconds: float) -> bool:
+        """Calm, and nobody has been dead, stopped or frozen in the meantime?"""
+        everybody = [place.process for place in self.places]
+        running = [p for p in everybody if p and p.alive and not (p.is_frozen or p.stop.is_set())]
+        return len(running) == len(everybody) and self.calm_for(seconds)
+
     def recently(self, kind: str) -> bool:
         return self.disk.broken or self.loop.time() - self._latest.get(kind, -99.0) < 30.0
 
@@ -221,6 +234,7 @@ class Machine:
         await self.weather.run(self.trouble_seconds)
         self._heal()
         ended = await self._wait_for_the_end(using)
+        self.ended_at = self.loop.time()
         await self._close(keeping)
         watching.cancel()
         self.left = set(self.disk.files)
@@ -228,6 +242,7 @@ class Machine:
         judge(self, ended)
         return Report(
             self.seed,
+            self.insisted,
             self.history.violations,
             self.traced.digest,
             self.history.counts,
@@ -240,6 +255,7 @@ class Machine:
             for place in self.places:
                 if place.process is not None:
                     self.history.lives(place.process)
+            self.history.keeps_time()
 
     def _specs(self) -> list[LaneSpec]:
         return [LaneSpec(url, 0) for url in self.worker_options.upstreams]
@@ -318,23 +334,27 @@ _SMALLER: Final = (
 )
 
 
-def simulate(seed: int, show: Callable[[str], None] | None = None) -> Report:
-    """Run one world to its end."""
+def simulate(
+    seed: int, show: Callable[[str], None] | None = None, insisted: Sequence[str] = ()
+) -> Report:
+    """Run one world to its end, the kinds of trouble `insisted` on among its own."""
     structlog.configure(processors=[_drop])
     usual = [(module, name, getattr(module, name)) for module, name, _ in _SMALLER]
     try:
         for module, name, value in _SMALLER:
             setattr(module, name, value)
         with asyncio.Runner(loop_factory=ProcessLoop) as runner:
-            return runner.run(_simulate(seed, show))
+            return runner.run(_simulate(seed, show, insisted))
     finally:
         for module, name, value in usual:
             setattr(module, name, value)
         structlog.reset_defaults()
 
 
-async def _simulate(seed: int, show: Callable[[str], None] | None) -> Report:
-    machine = Machine(seed, show)
+async def _simulate(
+    seed: int, show: Callable[[str], None] | None, insisted: Sequence[str]
+) -> Report:
+    machine = Machine(seed, show, insisted)
     machine.loop.set_exception_handler(lambda _, what: _unheard(machine, what))
     return await machine.run()
 

@@ -52,7 +52,10 @@ def hunt(mutant: Mutant) -> Caught | None:
         plant(mutant, source)
         began = time.monotonic()
         ended = subprocess.run(
-            [sys.executable, "-m", "tests.simulation", f"--seeds=0:{SEEDS}"],
+            [
+                *(sys.executable, "-m", "tests.simulation", f"--seeds=0:{SEEDS}"),
+                *(f"--with={kind}" for kind in mutant.insisted),
+            ],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,

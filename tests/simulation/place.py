@@ -46,7 +46,7 @@ class Place:
             # Otherwise as on another machine: the lease has to run out.
             gone, self._dead = self._dead, []
             await database.write(lambda tx: workers.reclaim(tx, gone, process.now()))
-        parts = (process.id, database, machine.blobs, process.seams)
+        parts = (process.id, database, process.blobs, process.seams)
         match self._role:
             case "clerk":
                 await Clerk(*parts, machine.clerk_options).run(process.stop)

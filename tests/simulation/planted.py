@@ -11,6 +11,8 @@ Edit = tuple[str, str, str]
 class Mutant:
     name: str
     edits: tuple[Edit, ...]
+    insisted: tuple[str, ...] = ()
+    """Kinds of trouble without which it does no harm: its worlds all have them."""
 
 
 _ANY_RENEWAL: Final[Edit] = (
@@ -29,6 +31,7 @@ _POSTING: Final = """
         event = Event.of_end(job.id, next_status(job.status, published.event), now)
         await self._database.write(lambda tx: webhooks.post(tx, job.tenant, event))
 """
+_NOTED: Final = 'self.writer.add(request.line_number, OutcomeKind.RETRY, b"", 0, 0)\n'
 _EXPIRED: Final = "files.c.expires_at <= now, is_present, read | ~read"
 _APPENDING: Final = """
     for earlier in range(epoch - 1, 0, -1):
@@ -106,6 +109,7 @@ MUTANTS: Final = (
                 "len(payload) != size",
             ),
         ),
+        ("power loss", "misreadings"),
     ),
     Mutant(
         "skip the sync of the plan",
@@ -161,6 +165,7 @@ MUTANTS: Final = (
     Mutant(
         "keep outcomes in memory for half a second",
         (("dispatch/dispatcher.py", "FLUSH_SECONDS: Final = 0.02", "FLUSH_SECONDS: Final = 0.5"),),
+        ("kill -9 by the clock",),
     ),
     Mutant(
         "drop clerk and epoch from the WHERE of jobs",
@@ -171,6 +176,37 @@ MUTANTS: Final = (
                 "jobs.c.clerk_epoch >= 0,",
             ),
         ),
+        ("freeze at a commit",),
+    ),
+    Mutant(
+        "count no retries",
+        (("dispatch/dispatcher.py", "        request.shard.retry(request)\n", ""),),
+    ),
+    Mutant(
+        "count retries twice",
+        (
+            (
+                "dispatch/shard.py",
+                'OutcomeKind.RETRY, b"", 0, 0)\n',
+                'OutcomeKind.RETRY, b"", 0, 0)\n' + 8 * " " + _NOTED,
+            ),
+        ),
+    ),
+    Mutant(
+        "send again what has its outcome, and let the last one win",
+        (
+            ("dispatch/shard.py", "not in done] if done else", "not in done] if done is None else"),
+            (
+                "dispatch/segment.py",
+                "self.outcomes.setdefault(entry.line_number, entry)",
+                "self.outcomes[entry.line_number] = entry",
+            ),
+        ),
+    ),
+    Mutant(
+        "read stored files without a look at their digests",
+        (("store/verified.py", "if damaged is not None:", "if damaged is not None and not data:"),),
+        ("misreadings",),
     ),
     Mutant(
         "reclaim without raising the epoch of shards",
@@ -189,6 +225,7 @@ MUTANTS: Final = (
     Mutant(
         "let no deadline pass",
         (("service/janitor.py", "        if overdue:\n", "        if not overdue and gone:\n"),),
+        ("upstream down",),
     ),
     Mutant(
         "take a custom_id that came before",
@@ -213,6 +250,7 @@ MUTANTS: Final = (
     Mutant(
         "let a power loss take the last commits",
         (("store/database.py", "PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL"),),
+        ("power loss",),
     ),
     Mutant(
         "skip the sync of what is uploaded",

@@ -10,9 +10,11 @@ import random
 import ssl
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from overnight.seams import Seams
+from overnight.store.blobs import Blobs
 from simulation.disk import ProcessDisk
 from simulation.thread import Thread
 from support.memory_disk import Died
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EPOCH: Final = 1_700_000_000.0
+DATA: Final = Path("data")
 
 
 class Process:
@@ -54,6 +57,7 @@ class Process:
         self.own_commits = 0
         self.open_files = 0
         disk = ProcessDisk(self)
+        self.blobs = Blobs(DATA, disk)
         self.seams = Seams(
             self, self, self.connect, disk, lambda _: Thread(self), self.machine.receivers.resolve
         )
@@ -149,14 +153,15 @@ class Process:
             raise Died
         return result
 
-    async def freeze_at_write(self) -> None:
-        """Be frozen here, if it is time."""
+    def freeze_at_write(self) -> None:
+        """Be frozen, if it is time, when the thread of the database is about to begin: what it does
+        then comes first after the thaw, before any fence.
+        """
         if self.writes_to_freeze is not None:
             self.writes_to_freeze -= 1
             if self.writes_to_freeze < 0:
                 self.writes_to_freeze = None
                 self.machine.weather.freeze(self)
-                await asyncio.sleep(0)
 
     def dies_now(self, what: str) -> bool:
         if not self.alive:

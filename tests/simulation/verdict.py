@@ -2,6 +2,7 @@
 
 import json
 from bisect import bisect_right
+from collections.abc import Container
 from typing import TYPE_CHECKING, Final
 
 from overnight.domain.job import TERMINAL, Job, JobStatus
@@ -113,6 +114,7 @@ class _Examination:
             self._check_failure(number, line)
         if not self._machine.history.violations:
             self._check_tokens(output)
+            self._check_retries(output)
 
     @property
     def _was_misread(self) -> bool:
@@ -159,6 +161,22 @@ class _Examination:
         if told != (counts.prompt_tokens, counts.completion_tokens):
             self._broke(f"its replies took {told} tokens, counted as {counts}")
 
+    def _check_retries(self, output: Container[int]) -> None:
+        """Each vain sending of which somebody surely knows is counted once, and none twice."""
+        if self._was_misread:
+            return
+        history, known, at_most = self._machine.history, 0, 0
+        for number, asked in self._order.by_line.items():
+            sent = history.sent.get(asked.number, [])
+            again = [at for at, by in sent if _is_held(by, at)]
+            at_most += len(sent) - (number in output)
+            for reply in history.replies[asked.number]:
+                place = bisect_right(again, reply.at)
+                if not reply.is_success and place < len(again):
+                    known += self._is_kept(reply, self._machine.ended_at)
+        if not known <= self._job.counts.retries <= at_most:
+            self._broke(f"{known} to {at_most} sendings were vain, counted as {self._job.counts}")
+
     def _check_success(self, line_number: int, line: bytes) -> None:
         asked = self._order.by_line[line_number]
         replies = self._machine.history.replies[asked.number]
@@ -197,32 +215,43 @@ class _Examination:
         self, line_number: int, number: int, replies: list[Reply]
     ) -> Reply | None:
         """Nothing is sent again after a reply that no fault can have taken; returns that one."""
-        kept = next((reply for reply in replies if self._is_kept(reply)), None)
-        sent = [at for at, _ in self._machine.history.sent.get(number, ())]
-        if kept is not None and bisect_right(sent, kept.at) < len(sent):
-            again = sent[bisect_right(sent, kept.at)]
-            self._broke(
-                f"line {line_number} had its reply at {kept.at:.3f} s and was sent again"
-                f" at {again:.3f} s"
-            )
-        return kept
+        sent = [at for at, by in self._machine.history.sent.get(number, ()) if _is_held(by, at)]
+        for reply in replies:
+            place = bisect_right(sent, reply.at)
+            again = sent[place] if place < len(sent) else self._machine.ended_at
+            if reply.is_success and self._is_kept(reply, again):
+                if place < len(sent):
+                    self._broke(
+                        f"line {line_number} had its reply at {reply.at:.3f} s and was sent again"
+                        f" at {again:.3f} s"
+                    )
+                return reply
+        return None
 
-    def _is_kept(self, reply: Reply) -> bool:
-        """It came to a process that lived, held its lease and could write long enough after."""
-        if not reply.is_success or self._was_misread:
+    def _is_kept(self, reply: Reply, until: float) -> bool:
+        """Was it surely written down, and still there at `until`? It came to a process that lived,
+        held its lease and could write long enough after.
+        """
+        if self._was_misread:
             return False
         history, process, at = self._machine.history, reply.to, reply.at
         if _lived(process, at, POWER_SECONDS):
             seconds = POWER_SECONDS
-        elif _lived(process, at, KILL_SECONDS) and not any(p > at for p in history.power_losses):
+        elif _lived(process, at, KILL_SECONDS) and not any(
+            at < loss < until for loss in history.power_losses
+        ):
             seconds = KILL_SECONDS
         else:
             return False
+        disks = ((b, e) for kind, b, e in history.hindered if kind in ("disk full", "slow disk"))
         return not any(
-            begin < at + seconds and at < end + 1.5
-            for kind, begin, end in history.hindered
-            if kind in ("disk full", "freeze", "slow disk")
+            begin < at + seconds and at < end + 1.5 for begin, end in (*disks, *process.freezes)
         )
+
+
+def _is_held(process: Process, at: float) -> bool:
+    """Had nobody declared it dead by then? A zombie that wakes up sends a little more."""
+    return process.declared_dead_at is None or process.declared_dead_at > at
 
 
 def _lived(process: Process, at: float, seconds: float) -> bool:

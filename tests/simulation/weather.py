@@ -6,6 +6,7 @@ meeting of two never does.
 
 import asyncio
 import random
+from collections.abc import Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Final
 
@@ -32,10 +33,11 @@ KINDS: Final = (
 
 
 class Weather:
-    def __init__(self, machine: "Machine", chance: random.Random) -> None:
+    def __init__(self, machine: "Machine", chance: random.Random, insisted: Sequence[str]) -> None:
         self._machine = machine
         self._chance = chance
-        self._kinds = chance.sample(KINDS, chance.choice([0, 1, 2, 3, 3, 4, 6]))
+        drawn = chance.sample(KINDS, chance.choice([0, 1, 2, 3, 3, 4, 6]))
+        self._kinds = [*drawn, *(kind for kind in insisted if kind not in drawn)]
         self._mean_seconds = chance.choice([0.7, 2.0, 5.0])
         self._passing: list[asyncio.Task[None]] = []
         self._frozen: list[asyncio.Task[None]] = []

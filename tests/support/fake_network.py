@@ -64,6 +64,7 @@ class Sent:
     """Requests the upstream had not answered by then, this one included."""
     owner: Owner | None = None
     """The process that sent it, in a loop that has several."""
+    body: bytes = b""
 
 
 class _Body(msgspec.Struct):
@@ -163,7 +164,7 @@ class _Pipe(asyncio.Transport):
         self._busy = True
         upstream.in_flight += 1
         now = self._loop.time()
-        sent = Sent(now, number, target, attempt, upstream.in_flight, self.owner)
+        sent = Sent(now, number, target, attempt, upstream.in_flight, self.owner, body)
         upstream.received.append(sent)
         upstream.in_flight_max = max(upstream.in_flight_max, upstream.in_flight)
         match upstream.answer(sent):
