@@ -123,13 +123,11 @@ def test_advancing_no_job_is_not_found(store: Store) -> None:
         store.do(jobs.advance, "batch_x", JobEvent.ACCEPTED, 1.0)
 
 
-def functions_that_set_a_status(path: Path) -> list[str]:
-    """Names of functions with an `update(jobs)….values(status=…)`."""
+def statements_that_set_a_status(tree: ast.AST) -> list[str]:
+    """Each `update(jobs)….values(status=…)` there is, as it is written."""
     return [
-        function.name
-        for function in ast.walk(ast.parse(path.read_text()))
-        if isinstance(function, ast.FunctionDef)
-        for call in ast.walk(function)
+        ast.unparse(call)
+        for call in ast.walk(tree)
         if isinstance(call, ast.Call)
         and "update(jobs)" in ast.unparse(call.func)
         and any(keyword.arg == "status" for keyword in call.keywords)
@@ -138,8 +136,16 @@ def functions_that_set_a_status(path: Path) -> list[str]:
 
 def test_advance_is_the_only_writer_of_a_status() -> None:
     program = Path(overnight.__file__).parent
-    writers = [name for path in program.rglob("*.py") for name in functions_that_set_a_status(path)]
-    assert writers == ["advance"]
+    trees = [ast.parse(path.read_text()) for path in program.rglob("*.py")]
+    (only,) = (found for tree in trees for found in statements_that_set_a_status(tree))
+    source = ast.parse(Path(jobs.__file__).read_text())
+    assert f"_ADVANCE: Final = {only}" in ast.unparse(source)
+    users = [
+        function.name
+        for function in ast.walk(source)
+        if isinstance(function, ast.FunctionDef) and "_ADVANCE" in ast.unparse(function)
+    ]
+    assert users == ["advance"]
 
 
 def test_validation_is_claimed_oldest_first_and_by_one_clerk(store: Store) -> None:

@@ -5,7 +5,7 @@ their names by rename, then one fenced transaction adds their rows and advances 
 twice it gives the same: file ids are derived from the job.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -152,8 +152,12 @@ class Publishing:
 
     async def _sync(self, written_bytes: int) -> None:
         """A little at a time: one sync of a huge file would keep all other jobs waiting."""
-        for file in self._writes:
-            await self._thread.run(file.datasync)
+
+        def sync(files: Sequence[AppendFile]) -> None:
+            for file in files:
+                file.datasync()
+
+        await self._thread.run(partial(sync, tuple(self._writes)))
         self._synced_bytes = written_bytes
 
     async def _conclude(self, result: Assembled) -> None:

@@ -5,12 +5,13 @@ removed, so that a list can be continued after it; no other verb sees it.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     Connection,
     Row,
     and_,
+    bindparam,
     delete,
     exists,
     func,
@@ -32,38 +33,37 @@ def add(tx: Connection, file: StoredFile, digests: bytes | None = None) -> None:
 
     `digests` are those of its blocks, if they are known.
     """
-    tx.execute(
-        insert(files).values(
-            id=file.id,
-            tenant=file.tenant,
-            name=file.name,
-            purpose=file.purpose,
-            bytes=file.bytes,
-            sha256=file.sha256,
-            created_at=file.created_at,
-            expires_at=file.expires_at,
-            lines=file.lines,
-            status=file.status.value,
-        )
-    )
+    row = {
+        "id": file.id,
+        "tenant": file.tenant,
+        "name": file.name,
+        "purpose": file.purpose,
+        "bytes": file.bytes,
+        "sha256": file.sha256,
+        "created_at": file.created_at,
+        "expires_at": file.expires_at,
+        "lines": file.lines,
+        "status": file.status.value,
+    }
+    tx.execute(insert(files), row)
     if digests is not None:
         set_digests(tx, file.id, digests)
 
 
 def set_digests(tx: Connection, file_id: str, digests: bytes) -> None:
     """What the blocks of the file are, in the place of what they were."""
-    tx.execute(delete(file_digests).where(file_digests.c.file_id == file_id))
-    tx.execute(insert(file_digests).values(file_id=file_id, blocks=digests))
+    tx.execute(_FORGET_DIGESTS, {"file": file_id})
+    tx.execute(insert(file_digests), {"file_id": file_id, "blocks": digests})
 
 
 def digests(tx: Connection, file_id: str) -> bytes | None:
     """Of the file's blocks; None when nobody has made any."""
-    return tx.scalar(select(file_digests.c.blocks).where(file_digests.c.file_id == file_id))
+    return tx.scalar(_DIGESTS, {"file": file_id})
 
 
 def get(tx: Connection, file_id: str, tenant: str | None = None) -> StoredFile:
     """Raises `NotFound`, also when `tenant` is given and the file is somebody else's."""
-    row = tx.execute(select(files).where(files.c.id == file_id, is_present)).one_or_none()
+    row = tx.execute(_GET, {"file": file_id}).one_or_none()
     if row is None or tenant not in (None, row.tenant):
         raise _not_found(file_id)
     return _to_file(row)
@@ -215,3 +215,9 @@ def _to_file(row: Row[Any]) -> StoredFile:
 
 def _not_found(file_id: str) -> NotFound:
     return NotFound(f"No such File object: {file_id[:80]}", param="id", code="not_found")
+
+
+# Made once: to build a statement takes longer than to execute it.
+_GET: Final = select(files).where(files.c.id == bindparam("file"), is_present)
+_DIGESTS: Final = select(file_digests.c.blocks).where(file_digests.c.file_id == bindparam("file"))
+_FORGET_DIGESTS: Final = delete(file_digests).where(file_digests.c.file_id == bindparam("file"))

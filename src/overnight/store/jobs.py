@@ -77,43 +77,34 @@ class Published:
 
 def create(tx: Connection, job: Job) -> None:
     """Insert `job` and the first row of its log. Its counts and `entered_at` are not stored."""
-    tx.execute(
-        insert(jobs).values(
-            id=job.id,
-            tenant=job.tenant,
-            endpoint=job.endpoint,
-            input_file_id=job.input_file_id,
-            input_bytes=job.input_bytes,
-            line_rules=job.line_rules,
-            status=job.status.value,
-            created_at=job.created_at,
-            deadline=job.deadline,
-            completion_window=job.completion_window,
-            metadata=None if job.metadata is None else _to_json(job.metadata),
-            model=job.model,
-            priority=job.priority,
-            output_expires_after_seconds=job.output_expires_after_seconds,
-            total=job.total,
-            succeeded=0,
-            failed=0,
-            prompt_tokens=0,
-            completion_tokens=0,
-            retries=0,
-            faults=_to_json(job.faults),
-            clerk_epoch=0,
-            last_served_at=0.0,
-        )
-    )
-    tx.execute(
-        insert(job_log).values(
-            job_id=job.id,
-            event=_CREATED,
-            from_status=None,
-            to_status=job.status.value,
-            at=job.created_at,
-            why="",
-        )
-    )
+    row = {
+        "id": job.id,
+        "tenant": job.tenant,
+        "endpoint": job.endpoint,
+        "input_file_id": job.input_file_id,
+        "input_bytes": job.input_bytes,
+        "line_rules": job.line_rules,
+        "status": job.status.value,
+        "created_at": job.created_at,
+        "deadline": job.deadline,
+        "completion_window": job.completion_window,
+        "metadata": None if job.metadata is None else _to_json(job.metadata),
+        "model": job.model,
+        "priority": job.priority,
+        "output_expires_after_seconds": job.output_expires_after_seconds,
+        "total": job.total,
+        "succeeded": 0,
+        "failed": 0,
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "retries": 0,
+        "faults": _to_json(job.faults),
+        "clerk_epoch": 0,
+        "last_served_at": 0.0,
+    }
+    tx.execute(insert(jobs), row)
+    entered = {"from_status": None, "to_status": job.status.value, "at": job.created_at}
+    tx.execute(insert(job_log), {"job_id": job.id, "event": _CREATED, "why": "", **entered})
 
 
 def get(tx: Connection, job_id: str, tenant: str | None = None) -> Job:
@@ -121,7 +112,7 @@ def get(tx: Connection, job_id: str, tenant: str | None = None) -> Job:
 
     Raises `NotFound`, also when `tenant` is given and the job is somebody else's.
     """
-    row = tx.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
+    row = tx.execute(_GET, {"job": job_id}).one_or_none()
     if row is None or tenant not in (None, row.tenant):
         raise _not_found(job_id)
     return _to_jobs(tx, [row])[0]
@@ -162,32 +153,18 @@ def advance(tx: Connection, job_id: str, event: JobEvent, now: float, why: str =
     when the event can not happen in this status.
     """
     while True:
-        found = tx.execute(
-            select(jobs.c.status, jobs.c.tenant).where(jobs.c.id == job_id)
-        ).one_or_none()
+        found = tx.execute(_STATUS, {"job": job_id}).one_or_none()
         if found is None:
             raise _not_found(job_id)
         source = JobStatus(found.status)
         target = next_status(source, event)
         if target is source:
             return source
-        moved = tx.execute(
-            update(jobs)
-            .where(jobs.c.id == job_id, jobs.c.status == source.value)
-            .values(status=target.value, clerk=None, held_up_by=None)
-        ).rowcount
-        if moved:
+        step = {"job": job_id, "from": source.value, "to": target.value}
+        if tx.execute(_ADVANCE, step).rowcount:
             break
-    tx.execute(
-        insert(job_log).values(
-            job_id=job_id,
-            event=event.value,
-            from_status=source.value,
-            to_status=target.value,
-            at=now,
-            why=why,
-        )
-    )
+    entered = {"from_status": source.value, "to_status": target.value, "at": now}
+    tx.execute(insert(job_log), {"job_id": job_id, "event": event.value, "why": why, **entered})
     if target in TERMINAL:
         webhooks.post(tx, found.tenant, Event.of_end(job_id, target, now))
     return target
@@ -278,7 +255,7 @@ def publish(tx: Connection, claim: JobClaim, result: Published, now: float) -> N
     if result.failure is not None:
         written["failure"] = result.failure
     _write(tx, claim, written)
-    tx.execute(delete(shards).where(shards.c.job_id == claim.job.id))
+    tx.execute(_FORGET_SHARDS, {"job": claim.job.id})
     advance(tx, claim.job.id, result.event, now, result.failure or "")
 
 
@@ -412,6 +389,14 @@ def _not_found(job_id: str) -> NotFound:
 
 
 # Made once: to build a statement takes longer than to execute it.
+_FORGET_SHARDS: Final = delete(shards).where(shards.c.job_id == bindparam("job"))
+_GET: Final = select(jobs).where(jobs.c.id == bindparam("job"))
+_STATUS: Final = select(jobs.c.status, jobs.c.tenant).where(jobs.c.id == bindparam("job"))
+_ADVANCE: Final = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), jobs.c.status == bindparam("from"))
+    .values(status=bindparam("to"), clerk=None, held_up_by=None)
+)
 _UNCLAIMED: Final = select(jobs).where(jobs.c.clerk.is_(None)).limit(bindparam("limit"))
 _TO_VALIDATE: Final = _UNCLAIMED.where(jobs.c.status == JobStatus.VALIDATING.value).order_by(
     # The order of an index: of thousands that wait, only the first are read.

@@ -176,17 +176,9 @@ def settle(
     refused = []
     added: defaultdict[str, Counts] = defaultdict(Counts)
     for done in settlements:
-        touched = tx.execute(
-            update(shards)
-            .where(_held(worker, done.held))
-            .values(
-                worker=None,
-                segment_epoch=done.epoch,
-                segment_bytes=done.segment_bytes,
-                segment_digest=done.segment_digest,
-            )
-        ).rowcount
-        if touched:
+        named = {"job": done.job_id, "shard": done.ordinal, "held": done.epoch, "by": worker}
+        found = {"bytes": done.segment_bytes, "digest": done.segment_digest}
+        if tx.execute(_SETTLE, named | found).rowcount:
             added[done.job_id] += done.counts
         else:
             refused.append(done.held)
@@ -252,25 +244,18 @@ def _held(worker: str, held: Held) -> ColumnElement[bool]:
 
 
 def _add_counts(tx: Connection, job_id: str, counts: Counts) -> None:
-    tx.execute(
-        update(jobs)
-        .where(jobs.c.id == job_id)
-        .values(
-            succeeded=jobs.c.succeeded + counts.succeeded,
-            failed=jobs.c.failed + counts.failed,
-            prompt_tokens=jobs.c.prompt_tokens + counts.prompt_tokens,
-            completion_tokens=jobs.c.completion_tokens + counts.completion_tokens,
-            retries=jobs.c.retries + counts.retries,
-        )
-    )
+    added = {
+        "more_succeeded": counts.succeeded,
+        "more_failed": counts.failed,
+        "more_prompt_tokens": counts.prompt_tokens,
+        "more_completion_tokens": counts.completion_tokens,
+        "more_retries": counts.retries,
+    }
+    tx.execute(_ADD_COUNTS, {"job": job_id, **added})
 
 
 def _advance_if_all_settled(tx: Connection, job_id: str, now: float) -> None:
-    free = exists().where(shards.c.job_id == job_id, is_free)
-    begun = exists().where(shards.c.job_id == job_id, is_begun)
-    status, is_open = tx.execute(
-        select(jobs.c.status, or_(free, begun)).where(jobs.c.id == job_id)
-    ).one()
+    status, is_open = tx.execute(_OPEN, {"job": job_id}).one()
     if status == JobStatus.IN_PROGRESS.value and not is_open:
         advance(tx, job_id, JobEvent.ALL_SETTLED, now)
 
@@ -367,3 +352,35 @@ _STOPPED: Final = (
     )
     .distinct()
 )
+_SETTLE: Final = (
+    update(shards)
+    .where(
+        shards.c.job_id == bindparam("job"),
+        shards.c.ordinal == bindparam("shard"),
+        shards.c.worker == bindparam("by"),
+        shards.c.epoch == bindparam("held"),
+    )
+    .values(
+        worker=None,
+        segment_epoch=shards.c.epoch,
+        segment_bytes=bindparam("bytes"),
+        segment_digest=bindparam("digest"),
+    )
+)
+_ADD_COUNTS: Final = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"))
+    .values(
+        {
+            name: jobs.c[name] + bindparam(f"more_{name}")
+            for name in ("succeeded", "failed", "prompt_tokens", "completion_tokens", "retries")
+        }
+    )
+)
+_OPEN: Final = select(
+    jobs.c.status,
+    or_(
+        exists().where(shards.c.job_id == jobs.c.id, is_free),
+        exists().where(shards.c.job_id == jobs.c.id, is_begun),
+    ),
+).where(jobs.c.id == bindparam("job"))
