@@ -20,6 +20,7 @@ BENCHES = (
     "files",
     "rates",
     "uploads",
+    "jobs",
     "validation",
     "assembly",
     "memory",
