@@ -32,8 +32,7 @@ class Commits:
             connection = tx.connection.driver_connection
             assert connection is not None
             self._connection = connection
-            (level,) = connection.execute("PRAGMA synchronous").fetchone()
-        self._is_durable = level >= _FULL
+        self._is_durable = _are_commits_synced()
         self._before: deque[bytes] = deque(maxlen=_UNSYNCED_MAX)
 
     def begun(self) -> None:
@@ -93,6 +92,13 @@ class ProcessDatabase(Database):
             await asyncio.sleep(0.1)
         if self._machine.database_busy:
             raise Unavailable("The database can not serve right now: database is locked.")
+
+
+@cache
+def _are_commits_synced() -> bool:
+    """As a fresh connection is set up; one that was put back forgets it."""
+    with open_engine(Path(":memory:")).begin() as tx:
+        return int(tx.exec_driver_sql("PRAGMA synchronous").scalar_one()) >= _FULL
 
 
 @cache

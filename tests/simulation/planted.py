@@ -176,7 +176,7 @@ MUTANTS: Final = (
                 "jobs.c.clerk_epoch >= 0,",
             ),
         ),
-        ("freeze at a commit",),
+        ("freeze at a rename",),
     ),
     Mutant(
         "count no retries",

@@ -49,7 +49,8 @@ class Process:
         self.acts_left: int | None = None
         """It dies at the act (a write, a transaction) that finds none left."""
         self.renames_to_freeze: int | None = None
-        """It is frozen after so many renames: when it is about to tell the database of a file."""
+        """It is frozen after so many renames: when it is about to tell the database of a file, or
+        a moment later, when the database is about to hear of it."""
         self.writes_to_freeze: int | None = None
         """It is frozen before the transaction that finds none left."""
         self.turns_left: int | None = None
@@ -170,7 +171,10 @@ class Process:
             self.renames_to_freeze -= 1
             if self.renames_to_freeze < 0:
                 self.renames_to_freeze = None
-                self.machine.weather.freeze(self)
+                if self.machine.chance.random() < 0.5:
+                    self.machine.weather.freeze(self)
+                else:
+                    self.writes_to_freeze = 0
         if self.acts_left is None:
             return False
         self.acts_left -= 1
