@@ -285,6 +285,7 @@ def test_each_lane_has_a_request_at_least() -> None:
 def test_only_upstreams_may_be_sockets() -> None:
     (upstream,) = load({"upstream": ["unix:/run/engine.sock"]}).settings.upstreams
     assert upstream.url == "unix:/run/engine.sock:/v1"
+    assert UpstreamSettings.model_validate(upstream.model_dump()) == upstream
     assert "no http(s) URL" in refusal({"public_url": "unix:/run/engine.sock"})
 
 

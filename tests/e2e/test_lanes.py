@@ -32,7 +32,7 @@ def are_others(service: ServiceProcess, before: set[str]) -> bool:
 
 
 def test_two_workers_on_one_engine(tmp_path: Path) -> None:
-    ids = numbered(6_000)
+    ids = numbered(4_000)
     with (
         running_sim("--latency-ms", str(LATENCY_MS)) as sim,
         running_service(tmp_path, sim.base_url, *FLAGS) as service,
@@ -40,7 +40,7 @@ def test_two_workers_on_one_engine(tmp_path: Path) -> None:
         client = service.client
         wait_for(partial(are_others, service, set()), what="a lane for each")
         job = client.submit(input_file(ids))
-        for wanted in (1_000, 2_500):
+        for wanted in (600, 1_600):
             wait_for(lambda wanted=wanted: client.finished(job) >= wanted, what="some results")
             before = holders(service)
             service.kill("worker")

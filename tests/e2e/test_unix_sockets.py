@@ -1,4 +1,4 @@
-"""An engine behind a Unix socket, as a user meets it: every command that takes an upstream."""
+"""An engine behind a Unix socket, as a user meets it."""
 
 import json
 import subprocess
@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support.batches import input_file, numbered
-from support.service import running_service
 from support.unix_sockets import socket_folder
 
 
@@ -53,14 +52,3 @@ def test_run_validate_and_doctor_find_it(tmp_path: Path) -> None:
             2,
             f"error: can not listen on {source}: it is there, and no socket",
         )
-
-
-def test_serve_sends_through_it(tmp_path: Path) -> None:
-    ids = numbered(20)
-    with (
-        socket_folder() as folder,
-        engine(folder / "engine.sock") as url,
-        running_service(tmp_path / "data", url) as service,
-    ):
-        client = service.client
-        client.results(client.submit(input_file(ids))).assert_whole(ids)
