@@ -209,9 +209,11 @@ class History:
         """Looked at now and then: jobs whose deadline has passed have to end."""
         for job_id, row in self.latest.jobs.items():
             late = self.machine.wall() - row.deadline
-            has_begun_to_end = row.status not in _HAVE_DEADLINE
-            allowed = _OVERDUE_SECONDS if has_begun_to_end else _LATE_SECONDS
-            if late > allowed and row.status not in TERMINAL and self.machine.well_for(allowed):
+            if row.status in _HAVE_DEADLINE:
+                is_late = late > _LATE_SECONDS and self.machine.keeps_house_for(_LATE_SECONDS)
+            else:
+                is_late = late > _OVERDUE_SECONDS and self.machine.well_for(_OVERDUE_SECONDS)
+            if is_late and row.status not in TERMINAL:
                 self.broke(f"{job_id} is {row.status.value} {late:.1f} s after its deadline")
 
     # Committing

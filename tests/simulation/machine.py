@@ -61,6 +61,12 @@ TIDY_AFTER_SECONDS: Final = 48 * 3_600.0
 """By then everything has expired that can."""
 
 
+_OF_HOUSEKEEPING: Final = (
+    "database busy", "database stalled", "disk full", "slow disk", "failing syncs", "clock",
+)  # fmt: skip
+"""What may keep a clerk from passing a deadline."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     seed: int
@@ -194,14 +200,24 @@ class Machine:
         self.history.hindered.append((kind, self._calm_since - seconds, self._calm_since))
 
     def calm_for(self, seconds: float) -> bool:
-        busy = self.database_busy or self.database_stalled or self.disk.full or self.disk_is_slow
-        return not busy and self.loop.time() - self._calm_since > seconds
+        return not self._is_busy() and self.loop.time() - self._calm_since > seconds
 
     def well_for(self, seconds: float) -> bool:
         """Calm, and nobody has been dead, stopped or frozen in the meantime?"""
         everybody = [place.process for place in self.places]
-        running = [p for p in everybody if p and p.alive and not (p.is_frozen or p.stop.is_set())]
+        running = [p for p in everybody if p is not None and p.is_well_for(0.0)]
         return len(running) == len(everybody) and self.calm_for(seconds)
+
+    def keeps_house_for(self, seconds: float) -> bool:
+        """Has some clerk lived for so long, and the database served it?"""
+        since = max(self._latest.get(kind, -99.0) for kind in _OF_HOUSEKEEPING)
+        if self._is_busy() or self.loop.time() - since <= seconds:
+            return False
+        processes = [place.process for place in self.places if place.process is not None]
+        return any(p.role == "clerk" and p.is_well_for(seconds) for p in processes)
+
+    def _is_busy(self) -> bool:
+        return self.database_busy or self.database_stalled or self.disk.full or self.disk_is_slow
 
     def recently(self, kind: str) -> bool:
         return self.disk.broken or self.loop.time() - self._latest.get(kind, -99.0) < 30.0

@@ -285,6 +285,7 @@ MUTANTS: Final = (
                 "return self._disk.extend(joined, self._size(joined))",
             ),
         ),
+        ("kill -9 at a write", "power loss"),
     ),
     Mutant(
         "keep what has arrived of uploads that have ended",

@@ -40,6 +40,7 @@ class Process:
         self.stop = asyncio.Event()
         self.stopped_at: float | None = None
         """When it was asked to stop."""
+        self.started_at = machine.loop.time()
         self.died_at: float | None = None
         self.declared_dead_at: float | None = None
         self.leased_until = 0.0
@@ -113,6 +114,12 @@ class Process:
     @property
     def is_frozen(self) -> bool:
         return self._frozen_at is not None
+
+    def is_well_for(self, seconds: float) -> bool:
+        """Has it been able to work for so long?"""
+        since = max(self.started_at, self.thawed_at)
+        runs = self.alive and not self.is_frozen and not self.stop.is_set()
+        return runs and self.machine.loop.time() - since >= seconds
 
     def freeze(self) -> None:
         """As by SIGSTOP."""

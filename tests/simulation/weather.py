@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _OF_PROCESSES: Final = {
     "kill -9 by the clock": ("",),
-    "kill -9 at a write": ("",),
+    "kill -9 at a write": ("", "api"),
     "kill -9 between two awaits": ("",),
     "SIGTERM": ("",),
     "freeze": ("",),
