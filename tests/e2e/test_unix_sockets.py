@@ -44,7 +44,8 @@ def test_run_validate_and_doctor_find_it(tmp_path: Path) -> None:
         checked = overnight("validate", source, "--upstream", short)
         assert f"served by {url}" in checked.stdout
         absent = f"unix:{folder}/none.sock"
-        looked = overnight("doctor", "--upstream", short, "--upstream", absent)
+        place = ("--data-dir", tmp_path / "data")
+        looked = overnight("doctor", *place, "--upstream", short, "--upstream", absent)
         assert f"{url} lists sim" in looked.stdout
         assert f"{absent}:/v1: has no such socket" in looked.stdout
         refused = overnight("sim", "--uds", source)
