@@ -50,7 +50,7 @@ _APPENDING: Final = """
 """
 
 MUTANTS: Final = (
-    Mutant("accept a lease that was taken away", (_ANY_RENEWAL,)),
+    Mutant("accept a lease that was taken away", (_ANY_RENEWAL,), ("freeze at a commit",)),
     Mutant(
         "the same, and drop worker and epoch from the WHERE of shards",
         (
@@ -61,6 +61,7 @@ MUTANTS: Final = (
                 "and_(_is(job_id, ordinal), shards.c.epoch != -epoch, worker == worker)",
             ),
         ),
+        ("freeze at a commit",),
     ),
     Mutant(
         "let no fence end a worker whose lease has run out",
@@ -71,6 +72,7 @@ MUTANTS: Final = (
                 "self._fence.reschedule(None)",
             ),
         ),
+        ("database stalled",),
     ),
     Mutant(
         "publish although a worker still holds shards",
