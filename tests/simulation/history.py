@@ -142,6 +142,7 @@ class History:
     misread_jobs: set[str] = field(default_factory=set)
     """Jobs of whose files something was read that was not written there."""
     power_losses: list[float] = field(default_factory=list)
+    _overdue_since: dict[str, float] = field(default_factory=dict)
 
     def broke(self, what: str) -> None:
         self.machine.trace(None, f"VIOLATION {what}")
@@ -208,7 +209,12 @@ class History:
     def keeps_time(self) -> None:
         """Looked at now and then: jobs whose deadline has passed have to end."""
         for job_id, row in self.latest.jobs.items():
-            late = self.machine.wall() - row.deadline
+            if self.machine.wall() < row.deadline:
+                self._overdue_since.pop(job_id, None)
+                continue
+            # One whose user was kept waiting may be overdue from its first moment on.
+            now = self.machine.loop.time()
+            late = now - self._overdue_since.setdefault(job_id, now)
             if row.status in _HAVE_DEADLINE:
                 is_late = late > _LATE_SECONDS and self.machine.keeps_house_for(_LATE_SECONDS)
             else:

@@ -60,6 +60,11 @@ MUTANTS: Final = (
                 "and_(_is(job_id, ordinal), shards.c.worker == worker, shards.c.epoch == epoch)",
                 "and_(_is(job_id, ordinal), shards.c.epoch != -epoch, worker == worker)",
             ),
+            (
+                "store/shards.py",
+                '== bindparam("by"),\n        shards.c.epoch == bindparam("held"),',
+                '!= bindparam("by") + "-",\n        shards.c.epoch != -bindparam("held"),',
+            ),
         ),
         ("freeze at a commit",),
     ),
@@ -76,7 +81,13 @@ MUTANTS: Final = (
     ),
     Mutant(
         "publish although a worker still holds shards",
-        (("store/jobs.py", "jobs.c.clerk.is_(None), ~held)", "jobs.c.clerk.is_(None))"),),
+        (
+            (
+                "store/jobs.py",
+                "    ~exists().where(shards.c.job_id == jobs.c.id, is_begun, is_claimed),\n",
+                "",
+            ),
+        ),
     ),
     Mutant(
         "skip the sync of a segment before it is settled",
@@ -159,8 +170,8 @@ MUTANTS: Final = (
         (
             (
                 "store/shards.py",
-                "succeeded=jobs.c.succeeded + counts.succeeded,",
-                "succeeded=jobs.c.succeeded + 2 * counts.succeeded,",
+                'jobs.c[name] + bindparam(f"more_{name}")',
+                'jobs.c[name] + 2 * bindparam(f"more_{name}")',
             ),
         ),
     ),
