@@ -362,7 +362,7 @@ _SETTLE: Final = (
     )
     .values(
         worker=None,
-        segment_epoch=shards.c.epoch,
+        segment_epoch=bindparam("held"),
         segment_bytes=bindparam("bytes"),
         segment_digest=bindparam("digest"),
     )
