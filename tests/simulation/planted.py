@@ -50,7 +50,7 @@ _APPENDING: Final = """
 """
 
 MUTANTS: Final = (
-    Mutant("accept a lease that was taken away", (_ANY_RENEWAL,), ("freeze at a commit",)),
+    Mutant("accept a lease that was taken away", (_ANY_RENEWAL,), ("freeze",)),
     Mutant(
         "the same, and drop worker and epoch from the WHERE of shards",
         (
@@ -66,7 +66,7 @@ MUTANTS: Final = (
                 '!= bindparam("by") + "-",\n        shards.c.epoch != -bindparam("held"),',
             ),
         ),
-        ("freeze at a commit",),
+        ("freeze",),
     ),
     Mutant(
         "let no fence end a worker whose lease has run out",
