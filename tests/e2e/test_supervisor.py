@@ -265,12 +265,18 @@ def test_port_in_use(start: Start, tmp_path: Path) -> None:
     assert "--port" in log
 
 
-def test_a_failed_migration_ends_the_start(start: Start, tmp_path: Path) -> None:
-    (tmp_path / "migrate-code").write_text("2")
+@pytest.mark.parametrize(
+    ("code", "is_told"),
+    [pytest.param(1, True, id="crashed"), pytest.param(2, False, id="has said why itself")],
+)
+def test_a_failed_migration_ends_the_start(
+    start: Start, tmp_path: Path, code: int, is_told: bool
+) -> None:
+    (tmp_path / "migrate-code").write_text(str(code))
     service = start(tmp_path)
-    code, log = service.end()
-    assert code == 2
-    assert "preparing the data folder failed" in log
+    ended_with, log = service.end()
+    assert ended_with == code
+    assert ("preparing the data folder failed" in log) == is_told
     assert [record["role"] for record in service.seen().values()] == ["migrate"]
 
 
