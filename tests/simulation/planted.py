@@ -328,6 +328,7 @@ MUTANTS: Final = (
             ),
             ("service/finalizer.py", _WRITTEN, _WRITTEN + _POSTING),
         ),
+        insisted=("kill -9 between two awaits", "freeze at a commit"),
     ),
     Mutant(
         "record a delivery before it is sent",
