@@ -1,5 +1,6 @@
 """Processes that are measured: what they cost, as the kernel accounts for it."""
 
+import json
 import os
 import resource
 import signal
@@ -30,13 +31,11 @@ class Cost:
 
 def run(command: Sequence[str | Path], **how: object) -> Cost:
     """Run a command to its end. Raises `subprocess.CalledProcessError` when it fails."""
-    began = time.monotonic()
-    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, **how)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return Cost(usage.ru_utime + usage.ru_stime, time.monotonic() - began, usage.ru_maxrss / 1024)
+    launched = [sys.executable, "-S", BENCH / "launcher.py", *command]
+    told = subprocess.run(
+        [str(part) for part in launched], check=True, stdout=subprocess.PIPE, text=True, **how
+    )
+    return Cost(**json.loads(told.stdout))
 
 
 def own_cpu_seconds() -> float:

@@ -71,23 +71,31 @@ class Done:
     rss_max_bytes: int
 
 
+_MEASURED = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:])
+_, status, usage = os.wait4(process.pid, 0)
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+"""A process inherits the peak memory of the one that starts it, and ours may be large by now."""
+
+
 def run(url: str, *words: str, **settings: object) -> Done:
     """`overnight run in.jsonl -o out.jsonl`, in a process of its own."""
     command = [sys.executable, "-m", "overnight", "run", "in.jsonl", "-o", "out.jsonl"]
     environment = {f"OVERNIGHT_{name.upper()}": str(value) for name, value in settings.items()}
-    with subprocess.Popen(
-        [*command, "--upstream", url, *words],
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURED, *command, "--upstream", url, *words],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    ) as process:
-        assert process.stdout is not None
-        said = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        check=False,
+    )
+    said, _, peak = done.stdout.rstrip("\n").rpartition("\n")
     unit = 1 if sys.platform == "darwin" else 1024
-    return Done(process.returncode, said, usage.ru_maxrss * unit)
+    return Done(done.returncode, said, int(peak) * unit)
 
 
 def lines(path: Path) -> dict[str, dict[str, Any]]:
