@@ -15,7 +15,7 @@ def main() -> int:
     began = time.monotonic()
     quiet = os.open(os.devnull, os.O_WRONLY)
     to_nowhere = [(os.POSIX_SPAWN_DUP2, quiet, 1)]
-    pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=to_nowhere)
+    pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=to_nowhere)
     _, status, usage = os.wait4(pid, 0)
     cost = {
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
