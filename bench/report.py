@@ -28,13 +28,24 @@ PEERS = ("aiohttp", "openai", "pyreqwest", "polars", "pyarrow", "orjson")
 
 
 def write(figures: Sequence[Figure], seconds: float, scale: Scale) -> None:
-    """Replace what is between the two marks of the page, and draw the pictures."""
+    """Replace what is between the two marks of the page, and draw the pictures.
+
+    Rows of benches that were not run stay as they are.
+    """
     plots = [python_of_peers(), BENCH / "plots.py", ROOT / "docs" / "images"]
     subprocess.run([str(part) for part in plots], input=to_lines(figures), text=True, check=True)
     page = PAGE.read_text()
     before, after = page[: page.index(BEGIN)], page[page.index(END) :]
-    measured = "\n\n".join((_made(seconds, scale), markdown_table(figures), _notes(figures)))
+    table = _merged(page[len(before) : page.index(END)], markdown_table(figures))
+    measured = "\n\n".join((_made(seconds, scale), table, _notes(figures))).rstrip()
     PAGE.write_text(f"{before}{BEGIN}\n\n{measured}\n\n{after}")
+
+
+def _merged(old: str, new: str) -> str:
+    """The old table's rows, and in the place of those that there are anew, the new ones."""
+    rows = {row.split("|")[1]: row for row in old.splitlines() if row.startswith("| ")}
+    rows |= {row.split("|")[1]: row for row in new.splitlines()}
+    return "\n".join(rows.values())
 
 
 def _made(seconds: float, scale: Scale) -> str:

@@ -87,6 +87,7 @@ class Lane:
         self._inflow = inflow
         self._loop = asyncio.get_running_loop()
         self._parked: list[asyncio.Future[None]] = []
+        self._answered_slots: list[Slot] = []
         self.heads: dict[str, bytes] = {}
         self._round = feed.round(options.models if self.answered else frozenset())
         self._feed = feed
@@ -130,6 +131,20 @@ class Lane:
         if self.probe is None:
             health.unsent()
         return self.probe
+
+    def follow_up(self, slot: "Slot") -> None:
+        """Have a slot send its next request together with all others that were answered by now.
+
+        One burst of sending wakes the upstream once, where each by itself would wake it each time.
+        """
+        if not self._answered_slots:
+            self._loop.call_soon(self._send_burst)
+        self._answered_slots.append(slot)
+
+    def _send_burst(self) -> None:
+        slots, self._answered_slots = self._answered_slots, []
+        for slot in slots:
+            slot.follow_up()
 
     async def park(self) -> None:
         waiter = self._loop.create_future()
@@ -250,8 +265,8 @@ class Slot:
     """One connection to the lane's upstream and the request that is on it.
 
     Its coroutine does what takes time: it opens connections, waits for work, sends again what was
-    not read. From reply to reply it sleeps, and `_answered` goes on by itself. Neither keeps a
-    request or a reply that is done with: any of them may be many megabytes.
+    not read. From reply to reply it sleeps: `_answered` takes a reply, and `follow_up` sends the next
+    request. None keeps a request or a reply that is done with: any may be many megabytes.
     """
 
     __slots__ = (
@@ -305,7 +320,7 @@ class Slot:
         return await self._left
 
     def _answered(self, answer: Answer) -> None:
-        """Take a reply and send the next request, or leave it to the coroutine."""
+        """Take a reply and ask to follow up, or leave it to the coroutine."""
         left, request, connection = self._left, self.request, self.connection
         if left is None or left.done() or request is None or connection is None:
             return
@@ -318,12 +333,22 @@ class Slot:
             self._finish(self.lane, request, judge(answer, self.lane.secrets))
             if connection.closed:
                 left.set_result(None)
-                return
-            self.request = following = self.lane.take()
-            if following is None:
+            else:
+                self.lane.follow_up(self)
+        except BaseException as error:  # noqa: BLE001  the coroutine raises it, where it is looked for
+            left.set_exception(error)
+
+    def follow_up(self) -> None:
+        """Send the next request on the connection that has just answered."""
+        left, connection = self._left, self.connection
+        if left is None or left.done() or connection is None:
+            return
+        try:
+            self.request = request = None if connection.closed else self.lane.take()
+            if request is None:
                 left.set_result(None)
             else:
-                message = self._message(following)
+                message = self._message(request)
                 connection.begin(message, self._first_byte_seconds, self._answered)
         except BaseException as error:  # noqa: BLE001  the coroutine raises it, where it is looked for
             left.set_exception(error)
