@@ -265,7 +265,7 @@ class Slot:
     """One connection to the lane's upstream and the request that is on it.
 
     Its coroutine does what takes time: it opens connections, waits for work, sends again what was
-    not read. From reply to reply it sleeps: `_answered` takes a reply, and `follow_up` sends the next
+    not read. From reply to reply it sleeps: `_answered` takes a reply, `follow_up` sends the next
     request. None keeps a request or a reply that is done with: any may be many megabytes.
     """
 
