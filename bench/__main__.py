@@ -57,11 +57,10 @@ def main() -> int:
         parser.error(f"no bench is called {', '.join(unknown)}; there are {', '.join(BENCHES)}")
     scale = QUICK if given.quick else FULL
     scale = Scale(given.rounds or scale.rounds, given.share or scale.share)
-    began = time.monotonic()
     found = list(measured(names, scale))
     print(text_table(found))
     if given.write:
-        report.write(found, time.monotonic() - began, scale)
+        report.write(found, scale)
     return 0
 
 

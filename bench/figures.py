@@ -63,10 +63,6 @@ class Figure:
     def as_json(self) -> dict[str, object]:
         return {**asdict(self), "median": self.median, "ratio": self.ratio, "met": self.met}
 
-    @classmethod
-    def from_json(cls, row: dict[str, object]) -> "Figure":
-        return cls(**{key: value for key, value in row.items() if key in cls.__dataclass_fields__})
-
 
 HEADINGS = ("what", "median", "min – max", "target", "beside it", "ratio", "")
 

@@ -7,6 +7,7 @@ are downloaded; the client's own is not counted. Beside them: the bare loop of `
 """
 
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,8 @@ PROMPT_BYTES = 200
 @dataclass
 class Rounds:
     run_us: list[float] = field(default_factory=list)
-    serve_us: list[float] = field(default_factory=list)
+    serve_us: dict[str, list[float]] = field(default_factory=dict)
+    """By role of the process."""
     bare_us: list[float] = field(default_factory=list)
     run_rate: list[float] = field(default_factory=list)
     wrk_rate: list[float] = field(default_factory=list)
@@ -46,7 +48,8 @@ def figures(scale: Scale) -> Iterator[Figure]:
             start_up, whole = _run(one, port), _run(many, port)
             rounds.run_us.append((whole[0] - start_up[0]) / requests * 1e6)
             rounds.run_rate.append(requests / (whole[1] - start_up[1]))
-            rounds.serve_us.append(_serve(folder, many, one, port) / requests * 1e6)
+            for role, seconds in _serve(folder, many, one, port).items():
+                rounds.serve_us.setdefault(role, []).append(seconds / requests * 1e6)
             rounds.bare_us.append(measure("bare.py", sys.executable, many, port, requests)["us"])
             if wrk:
                 rounds.wrk_rate.append(wrk.run(port, IN_FLIGHT, one_body(PROMPT_BYTES))[1])
@@ -54,12 +57,14 @@ def figures(scale: Scale) -> Iterator[Figure]:
     yield Figure(
         "`overnight run`, CPU per request, file to file", "µs", rounds.run_us, 17, peers=peers
     )
+    roles = (f"{role} {statistics.median(us):.1f}" for role, us in rounds.serve_us.items())
     yield Figure(
         "a job through `serve`, CPU of all processes per request",
         "µs",
-        rounds.serve_us,
+        [sum(us) for us in zip(*rounds.serve_us.values(), strict=True)],
         17,
         peers=peers,
+        note=f"{', '.join(roles)} µs.",
     )
     yield Figure(
         "`overnight run`, requests per second beside its upstream",
@@ -79,17 +84,22 @@ def _run(source: Path, port: int) -> tuple[float, float]:
     return cost.cpu_seconds, cost.wall_seconds
 
 
-def _serve(folder: Path, many: Path, one: Path, port: int) -> float:
-    """CPU seconds of the service for a job of `many`; a first one of `one` has warmed it."""
+def _serve(folder: Path, many: Path, one: Path, port: int) -> dict[str, float]:
+    """CPU seconds of each process for a job of `many`; a first one of `one` has warmed them."""
     with (
         tempfile.TemporaryDirectory(dir=folder) as data,
         service(Path(data) / "data", port, "--max-in-flight", str(IN_FLIGHT)) as (url, pid),
     ):
         submit(one, url)
-        processes = family(pid)
-        before = sum(map(cpu_seconds, processes))
+        before = {process: cpu_seconds(process) for process in family(pid)}
         submit(many, url)
-        return sum(map(cpu_seconds, processes)) - before
+        return {_role(process): cpu_seconds(process) - spent for process, spent in before.items()}
+
+
+def _role(pid: int) -> str:
+    """`api`, `clerk`, `worker`; the supervisor's command line names none of them."""
+    words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    return words[words.index("overnight.node") + 1] if "overnight.node" in words else "supervisor"
 
 
 def submit(source: Path, url: str) -> None:

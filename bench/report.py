@@ -27,7 +27,7 @@ LIBRARIES = (
 PEERS = ("aiohttp", "openai", "pyreqwest", "polars", "pyarrow", "orjson")
 
 
-def write(figures: Sequence[Figure], seconds: float, scale: Scale) -> None:
+def write(figures: Sequence[Figure], scale: Scale) -> None:
     """Replace what is between the two marks of the page, and draw the pictures.
 
     Rows of benches that were not run stay as they are.
@@ -37,7 +37,7 @@ def write(figures: Sequence[Figure], seconds: float, scale: Scale) -> None:
     page = PAGE.read_text()
     before, after = page[: page.index(BEGIN)], page[page.index(END) :]
     table = _merged(page[len(before) : page.index(END)], markdown_table(figures))
-    measured = "\n\n".join((_made(seconds, scale), table, _notes(figures))).rstrip()
+    measured = "\n\n".join((_made(scale), table, _notes(figures))).rstrip()
     PAGE.write_text(f"{before}{BEGIN}\n\n{measured}\n\n{after}")
 
 
@@ -48,11 +48,10 @@ def _merged(old: str, new: str) -> str:
     return "\n".join(rows.values())
 
 
-def _made(seconds: float, scale: Scale) -> str:
+def _made(scale: Scale) -> str:
     today = datetime.datetime.now(tz=datetime.UTC).date()
-    met = f"{scale.rounds} rounds each, {seconds / 60:.0f} minutes"
     return (
-        f"`make bench ARGS=--write`, {today}, {met}, on {_machine()}; Python"
+        f"`make bench ARGS=--write`, {today}, {scale.rounds} rounds each, on {_machine()}; Python"
         f" {platform.python_version()}; {_versions()}."
     )
 
